@@ -1,0 +1,45 @@
+"""Configuration that cannot work is refused at start, each with a sentence that says what to set."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register()
+def one_worker_with_memory_slots(**kwargs: Any) -> list[CheckMessage]:
+    if settings.WORKERS > 1:
+        return [
+            Error(
+                f"WORKERS is {settings.WORKERS}, but slots are kept in the memory of one process.",
+                hint="Set WORKERS=1. Several workers need a slot store that they share.",
+                id="directdrivex.E001",
+            )
+        ]
+    return []
+
+
+@register()
+def redis_is_not_used_yet(**kwargs: Any) -> list[CheckMessage]:
+    if settings.REDIS_URL:
+        return [
+            Error(
+                "REDIS_URL is set, but this version keeps its slots and its channel layer in memory only.",
+                hint="Unset REDIS_URL.",
+                id="directdrivex.E002",
+            )
+        ]
+    return []
+
+
+@register()
+def storage_is_known(**kwargs: Any) -> list[CheckMessage]:
+    if settings.STORAGE != "local":
+        return [
+            Error(
+                f"STORAGE is {settings.STORAGE}, but this version stores on local disk only.",
+                hint="Set STORAGE=local, or unset it.",
+                id="directdrivex.E003",
+            )
+        ]
+    return []

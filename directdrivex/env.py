@@ -1,0 +1,121 @@
+"""Reading settings from the environment; a bad value raises `ImproperlyConfigured` with one sentence.
+
+Only `settings.py` calls this. Every variable is listed in `.env.example`.
+"""
+
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+MIB = 1024 * 1024
+
+_env = environ.Env()
+
+
+def load_dotenv(path: Path) -> None:
+    """Read `path` as a .env file, if it is there; real environment variables win over it."""
+    if path.is_file():
+        environ.Env.read_env(str(path))
+
+
+def _get(name: str) -> str | None:
+    """The variable's text, or None where it is unset or empty (an empty line in .env means unset)."""
+    value = os.environ.get(name, "").strip()
+    return value or None
+
+
+def text(name: str, default: str | None = None) -> str | None:
+    return _get(name) or default
+
+
+def choice(name: str, options: tuple[str, ...], default: str) -> str:
+    value = (_get(name) or default).lower()
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of {', '.join(options)}.")
+    return value
+
+
+def integer(name: str, default: int | None = None, *, least: int = 0, most: int = 2**63 - 1) -> Any:
+    """A whole number from `least` to `most`, or `default` where the variable is unset."""
+    value = _get(name)
+    if value is None:
+        return default
+    try:
+        number = int(value.replace("_", ""))
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.") from None
+    if not least <= number <= most:
+        raise ImproperlyConfigured(f"{name} is {number}; it must be from {least} to {most}.")
+    return number
+
+
+def boolean(name: str, default: bool | None = None) -> Any:
+    value = _get(name)
+    if value is None:
+        return default
+    if value.lower() in _env.BOOLEAN_TRUE_STRINGS:
+        return True
+    if value.lower() in ("false", "off", "no", "n", "0"):
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; it must be true or false.")
+
+
+def items(name: str) -> list[str]:
+    """A comma-separated list, blanks dropped."""
+    return [item.strip() for item in (_get(name) or "").split(",") if item.strip()]
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    result = []
+    for item in items(name):
+        try:
+            result.append(ipaddress.ip_network(item, strict=False))
+        except ValueError:
+            raise ImproperlyConfigured(f"{name} has {item!r}, which is no IP address or network.") from None
+    return result
+
+
+def origin(name: str) -> str | None:
+    """A URL of scheme, host and optional port (a path prefix is refused), without a trailing slash."""
+    value = _get(name)
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must look like https://files.example.org.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    value = _get(name) or default
+    try:
+        config = environ.Env.db_url_config(value)
+    except (ValueError, KeyError) as error:
+        raise ImproperlyConfigured(f"{name} is not a database URL that can be read: {error}.") from None
+    if config.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+        raise ImproperlyConfigured(f"{name} must begin with sqlite:/// or postgres://.")
+    return dict(config)
+
+
+def kept_secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(50)) -> str:
+    """The secret kept in `path` (mode 0600), made on first use, so that sessions survive a restart."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    secret = make()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()  # another process was first
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+    return secret

@@ -1,0 +1,230 @@
+"""Django settings, made from the environment (see `.env.example`). One file, in sections."""
+
+import sys
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from directdrivex import env
+from directdrivex.env import MIB
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env.load_dotenv(BASE_DIR / ".env")
+
+# --- Where we are -----------------------------------------------------------------------------------------------
+
+ENVIRONMENT = env.choice("ENVIRONMENT", ("development", "staging", "production"), "development")
+DEVELOPMENT = ENVIRONMENT == "development"
+DEBUG = False  # tracebacks go to the log under a reference, never to a visitor
+DATA_DIR = Path(env.text("DATA_DIR") or BASE_DIR / "var").absolute()
+PUBLIC_URL = env.origin("PUBLIC_URL")
+
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, least=0, most=65535)
+SERVER = env.choice("SERVER", ("uvicorn", "daphne"), "uvicorn")
+WORKERS = env.integer("WORKERS", 1, least=1, most=256)
+
+# --- Secrets and hosts ------------------------------------------------------------------------------------------
+
+SECRET_KEY = env.text("SECRET_KEY")
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
+if ENVIRONMENT == "production" and not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is missing; production needs one, at least 50 random characters.")
+if ENVIRONMENT == "production" and not ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS is missing; name the host names that people use, separated by commas.")
+if not SECRET_KEY:
+    SECRET_KEY = env.kept_secret(DATA_DIR / "secret_key")
+if not ALLOWED_HOSTS:
+    ALLOWED_HOSTS = ["*"] if DEVELOPMENT else ["localhost", "127.0.0.1", "[::1]"]
+
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+ADMIN_EMAIL = env.text("ADMIN_EMAIL")
+ADMIN_PASSWORD = env.text("ADMIN_PASSWORD")
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+
+# --- Uploads ----------------------------------------------------------------------------------------------------
+
+STORAGE = env.choice("STORAGE", ("local", "gdrive"), "local")
+# daphne refuses WebSocket messages above 1 MiB, so that a larger chunk is announced only where the server takes it.
+UPLOAD_CHUNK_BYTES = env.integer(
+    "UPLOAD_CHUNK_BYTES", MIB, least=64 * 1024, most=MIB if SERVER == "daphne" else 16 * MIB
+)
+UPLOAD_WINDOW_BYTES = env.integer("UPLOAD_WINDOW_BYTES", 8 * MIB, least=128 * 1024, most=1024 * MIB)
+if UPLOAD_CHUNK_BYTES * 2 > UPLOAD_WINDOW_BYTES:
+    raise ImproperlyConfigured("UPLOAD_CHUNK_BYTES must be at most half of UPLOAD_WINDOW_BYTES.")
+UPLOAD_BUFFER_BYTES = env.integer("UPLOAD_BUFFER_BYTES", least=UPLOAD_WINDOW_BYTES)  # None: by server size
+UPLOAD_IDLE_SECONDS = env.integer("UPLOAD_IDLE_SECONDS", 60, least=1)
+UPLOAD_EXPIRES_HOURS = env.integer("UPLOAD_EXPIRES_HOURS", 24, least=1)
+FILE_RETENTION_DAYS = env.integer("FILE_RETENTION_DAYS", least=1)  # None: kept
+SLOT_LEASE_SECONDS = env.integer("SLOT_LEASE_SECONDS", 30, least=6)
+UPLOAD_START_SECONDS = 10  # wire.md: the client says `start` within this time
+DISCONNECT_GRACE_SECONDS = 15  # wire.md: a lost connection keeps its slot or place this long
+# Free space on the storage's disk that uploads never use, so that the machine stays able to log and to recover.
+LOCAL_FREE_SPACE_FLOOR_BYTES = 512 * MIB
+
+# What the environment says wins over the profile in the database; None lets the profile decide.
+LIMIT_OVERRIDES = {
+    "limits_enforced": env.boolean("ENABLE_UPLOAD_LIMITS"),
+    "max_memory_percent": env.integer("MAX_MEMORY_PERCENT", least=1, most=100),
+    "reserved_memory_bytes": env.integer("RESERVED_MEMORY_BYTES"),
+    "max_concurrent_uploads": env.integer("MAX_CONCURRENT_UPLOADS", least=1, most=100_000),
+    "max_concurrent_uploads_per_user": env.integer("MAX_CONCURRENT_UPLOADS_PER_USER", least=1, most=100_000),
+    "max_queued_uploads": env.integer("MAX_QUEUED_UPLOADS", least=0, most=1_000_000),
+}
+
+# --- Django -----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",  # first, so that `runserver` is daphne's and speaks WebSocket
+    "directdrivex.apps.DirectDriveXConfig",
+    "directdrivex.apps.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "axes",
+    "ninja",
+    "django_structlog",
+    "quotas",
+    "uploads",
+    "monitoring",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "directdrivex.urls"
+ASGI_APPLICATION = "directdrivex.asgi.application"
+APPEND_SLASH = False  # one address for one thing; the wire contract has no trailing slashes
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Stores -----------------------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'directdrivex.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    DATABASES["default"]["OPTIONS"] = {
+        # Readers never wait for the writer (WAL); a writer takes its lock at the start, so that two cannot deadlock.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
+    }
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+else:
+    # Each request has a thread of its own under ASGI: the pool spares it a new connection.
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
+
+REDIS_URL = env.text("REDIS_URL")
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- People -----------------------------------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # first: counts failures and locks out before a password is tried
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "uploads.people.client_address"
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+LOGIN_URL = "admin:login"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+if PUBLIC_URL:
+    CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https:")
+VISITOR_COOKIE_NAME = "ddx_visitor"
+VISITOR_COOKIE_AGE_SECONDS = 365 * 24 * 3600
+
+# --- What a browser may do with our pages -------------------------------------------------------------------------
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+        # hash-wasm compiles its WebAssembly module at run time.
+        "script-src": [SELF, "'wasm-unsafe-eval'"],
+        "worker-src": [SELF],
+    },
+}
+# The API reads bodies of at most 2 MiB (wire.md); no page needs more.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * MIB
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+
+# --- Words and times --------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("hi", _("Hindi"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- Static files -----------------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+# Found where they lie, so that a start needs no collectstatic.
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = False
+
+# --- Logs -------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
+LOGGING_CONFIG = "directdrivex.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "colours": sys.stderr.isatty(), "as_json": not DEVELOPMENT}

@@ -1,0 +1,99 @@
+"""Limit profiles, one an environment, and what each person used on each UTC day. Sizes are in bytes."""
+
+from typing import ClassVar
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Environment(models.TextChoices):
+    DEVELOPMENT = "development", _("development")
+    STAGING = "staging", _("staging")
+    PRODUCTION = "production", _("production")
+
+
+class Audience(models.TextChoices):
+    ANONYMOUS = "anonymous", _("anonymous")
+    REGISTERED = "registered", _("registered")
+
+
+class LimitProfile(models.Model):
+    """The limits of one environment. Environment variables may override them: `rules.limits_in_force`."""
+
+    environment = models.CharField(_("environment"), max_length=16, choices=Environment, unique=True)
+    limits_enforced = models.BooleanField(_("file and daily limits enforced"), default=True)
+    max_memory_percent = models.PositiveSmallIntegerField(
+        _("memory ceiling in percent"),
+        default=80,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text=_("new uploads wait while more of the machine's memory than this is in use"),
+    )
+    reserved_memory_bytes = models.BigIntegerField(
+        _("memory kept free, in bytes"), default=512 * 1024 * 1024, validators=[MinValueValidator(0)]
+    )
+    max_concurrent_uploads = models.PositiveIntegerField(
+        _("slots for all"), default=20, validators=[MinValueValidator(1), MaxValueValidator(100_000)]
+    )
+    max_concurrent_uploads_per_user = models.PositiveIntegerField(
+        _("slots per person"), default=5, validators=[MinValueValidator(1), MaxValueValidator(100_000)]
+    )
+    max_queued_uploads = models.PositiveIntegerField(
+        _("places in the line"), default=500, validators=[MaxValueValidator(1_000_000)]
+    )
+
+    class Meta:
+        verbose_name = _("limit profile")
+        verbose_name_plural = _("limit profiles")
+        ordering: ClassVar = ["environment"]
+
+    def __str__(self) -> str:
+        return self.get_environment_display()
+
+
+class AudienceLimit(models.Model):
+    """What one audience of a profile may send; an empty field means unlimited."""
+
+    profile = models.ForeignKey(
+        LimitProfile, on_delete=models.CASCADE, related_name="audience_limits", verbose_name=_("limit profile")
+    )
+    audience = models.CharField(_("audience"), max_length=16, choices=Audience)
+    file_bytes = models.BigIntegerField(
+        _("largest file, in bytes"), null=True, blank=True, validators=[MinValueValidator(0)]
+    )
+    daily_bytes = models.BigIntegerField(_("a day, in bytes"), null=True, blank=True, validators=[MinValueValidator(0)])
+    daily_files = models.PositiveIntegerField(_("a day, in files"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("audience limit")
+        verbose_name_plural = _("audience limits")
+        ordering: ClassVar = ["profile", "audience"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["profile", "audience"], name="one_limit_an_audience"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.profile}: {self.get_audience_display()}"
+
+
+class DailyUsage(models.Model):
+    """What one person has used and reserved on one UTC day; changed only by `services`, each step one UPDATE."""
+
+    person = models.CharField(_("person"), max_length=80)
+    day = models.DateField(_("day"))
+    used_bytes = models.BigIntegerField(_("used, in bytes"), default=0)
+    reserved_bytes = models.BigIntegerField(_("reserved, in bytes"), default=0)
+    files = models.PositiveIntegerField(_("files"), default=0)
+
+    class Meta:
+        verbose_name = _("daily use")
+        verbose_name_plural = _("daily use")
+        ordering: ClassVar = ["-day", "person"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["person", "day"], name="one_usage_a_day"),
+            models.CheckConstraint(condition=models.Q(used_bytes__gte=0), name="used_not_negative"),
+            models.CheckConstraint(condition=models.Q(reserved_bytes__gte=0), name="reserved_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person} {self.day}"

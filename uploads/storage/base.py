@@ -1,0 +1,109 @@
+"""The storage port. Its docstrings are the contract; `tests/test_storage_contract.py` runs it over every adapter.
+
+A store keeps bytes under an opaque key (the upload's id, never a file's name), knows nothing of HTTP, sockets,
+slots or the database, and is the only one who knows how much of an upload is really stored.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+Buffer = bytes | bytearray | memoryview
+
+
+class StorageError(Exception):
+    """The storage failed in a way that it cannot name better; the upload stays resumable."""
+
+
+class StorageUnavailableError(StorageError):
+    """The storage does not answer, or another writer still holds the upload."""
+
+
+class StorageFullError(StorageError):
+    """No room is left. What was stored before is still stored."""
+
+
+class ObjectMissingError(StorageError):
+    """There is no finished object under this key."""
+
+
+class RewindError(StorageError):
+    """The storage has fewer bytes than it had been given: the sender must go back to `offset` (bytes)."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(f"back to {offset}: {reason}")
+        self.offset, self.reason = offset, reason
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What was computed over the whole object as it was stored; `sha256` in lower-case hex."""
+
+    sha256: str
+    crc32: int
+
+
+class PartialObject(ABC):
+    """An upload in progress, open for one writer. `offset` is the number of bytes accepted by the storage."""
+
+    offset: int
+
+    @abstractmethod
+    async def append(self, blocks: Sequence[Buffer]) -> None:
+        """Store the blocks at `offset`, in order, and move `offset` past them.
+
+        Raises `StorageFullError` or `StorageUnavailableError` with `offset` true to what was stored, and
+        `RewindError` when bytes accepted before are gone.
+        """
+
+    @abstractmethod
+    async def digests(self) -> Digests:
+        """The digests of the first `offset` bytes; bytes from before a restart are read and hashed again."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """Make the object durable and visible under its key; afterwards this writer is closed.
+
+        Finishing again after a crash in between succeeds. The caller has compared sizes and digests before.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of the upload and keep what is stored, so that another writer may open it. Never raises."""
+
+
+class Store(ABC):
+    """A place where files rest."""
+
+    name: str
+
+    @abstractmethod
+    async def open(self, key: str, size: int) -> PartialObject:
+        """Open the upload `key` of `size` bytes for writing, new or at its true offset.
+
+        An object that was finished already opens with `offset == size`. Raises `StorageFullError` when what is
+        missing has no room, `StorageUnavailableError` when another writer does not let go.
+        """
+
+    @abstractmethod
+    async def stored_bytes(self, key: str) -> int:
+        """How many bytes of the upload or object are stored; 0 where there is none."""
+
+    @abstractmethod
+    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        """The bytes `start` to `start + length` of a finished object, in blocks of at most 1 MiB.
+
+        Raises `ObjectMissingError` before the first block; a fault later raises out of the iterator.
+        """
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Remove the upload or the object; nothing happens where there is none."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise a `StorageError` that says why, where an upload could not be stored now."""
+
+    @abstractmethod
+    async def keys(self) -> AsyncIterator[tuple[str, float]]:
+        """Every key that takes room, finished or not, with its age in seconds; for the cleanup."""

@@ -19,7 +19,7 @@ class Audience(models.TextChoices):
 
 
 class LimitProfile(models.Model):
-    """The limits of one environment. Environment variables may override them: `rules.limits_in_force`."""
+    """The limits of one environment. Environment variables may override them: `services.limits_in_force`."""
 
     environment = models.CharField(_("environment"), max_length=16, choices=Environment, unique=True)
     limits_enforced = models.BooleanField(_("file and daily limits enforced"), default=True)
@@ -89,6 +89,7 @@ class DailyUsage(models.Model):
         verbose_name = _("daily use")
         verbose_name_plural = _("daily use")
         ordering: ClassVar = ["-day", "person"]
+        indexes: ClassVar = [models.Index(fields=["-day", "person"], name="usage_by_day")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["person", "day"], name="one_usage_a_day"),
             models.CheckConstraint(condition=models.Q(used_bytes__gte=0), name="used_not_negative"),

@@ -1,7 +1,7 @@
 """Whom limits count by, which limits are in force, and what they refuse. Needs no Django."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -72,6 +72,44 @@ def end_of_day(day: date) -> datetime:
     return datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
 
 
+# Every limit that an environment variable may override, in the order in which people read them.
+VARIABLES = {
+    "limits_enforced": "ENABLE_UPLOAD_LIMITS",
+    "max_concurrent_uploads": "MAX_CONCURRENT_UPLOADS",
+    "max_concurrent_uploads_per_user": "MAX_CONCURRENT_UPLOADS_PER_USER",
+    "max_queued_uploads": "MAX_QUEUED_UPLOADS",
+    "max_memory_percent": "MAX_MEMORY_PERCENT",
+    "reserved_memory_bytes": "RESERVED_MEMORY_BYTES",
+}
+FROM_PROFILE = "profile"
+
+# What the columns hold. "Unlimited" ends here, so that a sum can never leave its column.
+MOST_BYTES = 2**63 - 1
+MOST_FILES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class AudienceLimits:
+    """What a profile lets one audience send; None means unlimited."""
+
+    file_bytes: int | None = None
+    daily_bytes: int | None = None
+    daily_files: int | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The limits of one environment, before the environment variables. Memory in bytes."""
+
+    limits_enforced: bool
+    max_concurrent_uploads: int
+    max_concurrent_uploads_per_user: int
+    max_queued_uploads: int
+    max_memory_percent: int
+    reserved_memory_bytes: int
+    audiences: Mapping[str, AudienceLimits]
+
+
 @dataclass(frozen=True)
 class SlotLimits:
     """What the slot manager goes by. Memory in bytes."""
@@ -88,9 +126,9 @@ class PersonLimits:
     """What one person may send; None means unlimited."""
 
     enforced: bool
-    file_bytes: int | None
-    daily_bytes: int | None
-    daily_files: int | None
+    file_bytes: int | None = None
+    daily_bytes: int | None = None
+    daily_files: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +139,19 @@ class LimitInForce:
     value: int | bool
     source: str
     profile_value: int | bool
+
+    @property
+    def overridden(self) -> bool:
+        return self.source != FROM_PROFILE
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a person has used and reserved on one UTC day: bytes, and the number of files."""
+
+    used_bytes: int = 0
+    reserved_bytes: int = 0
+    files: int = 0
 
 
 class FileLimitExceeded(Exception):
@@ -121,3 +172,67 @@ class DayLimitExceeded(Exception):
     @property
     def remaining(self) -> int:
         return max(0, self.limit - self.used - self.reserved)
+
+
+def limits_in_force(profile: Profile, overrides: Mapping[str, int | bool | None]) -> list[LimitInForce]:
+    """Every limit with its value and source: what the environment says wins, None lets the profile decide."""
+    result = []
+    for name, variable in VARIABLES.items():
+        own, override = getattr(profile, name), overrides.get(name)
+        if override is None:
+            result.append(LimitInForce(name, own, FROM_PROFILE, own))
+        else:
+            result.append(LimitInForce(name, override, variable, own))
+    return result
+
+
+def slot_limits(profile: Profile, overrides: Mapping[str, int | bool | None]) -> SlotLimits:
+    value = {limit.name: limit.value for limit in limits_in_force(profile, overrides)}
+    return SlotLimits(
+        all_uploads=value["max_concurrent_uploads"],
+        per_person=value["max_concurrent_uploads_per_user"],
+        queued=value["max_queued_uploads"],
+        max_memory_percent=value["max_memory_percent"],
+        reserved_memory_bytes=value["reserved_memory_bytes"],
+    )
+
+
+def person_limits(profile: Profile, overrides: Mapping[str, int | bool | None], audience: str) -> PersonLimits:
+    """What somebody of `audience` may send; nothing is limited where limits are not enforced."""
+    override = overrides.get("limits_enforced")
+    enforced = profile.limits_enforced if override is None else bool(override)
+    if not enforced:
+        return PersonLimits(enforced=False)
+    own = profile.audiences[audience]
+    return PersonLimits(True, own.file_bytes, own.daily_bytes, own.daily_files)
+
+
+def byte_ceiling(limits: PersonLimits) -> int:
+    return MOST_BYTES if limits.daily_bytes is None else limits.daily_bytes
+
+
+def file_ceiling(limits: PersonLimits) -> int:
+    return MOST_FILES if limits.daily_files is None else limits.daily_files
+
+
+def remaining_bytes(limits: PersonLimits, usage: Usage) -> int | None:
+    """What is left of the day's bytes; None where the day is unlimited."""
+    if limits.daily_bytes is None:
+        return None
+    return max(0, limits.daily_bytes - usage.used_bytes - usage.reserved_bytes)
+
+
+def check_file(limits: PersonLimits, size: int) -> None:
+    """Raise `FileLimitExceeded` where a file of `size` bytes is more than its sender may send."""
+    if limits.file_bytes is not None and size > limits.file_bytes:
+        raise FileLimitExceeded(limits.file_bytes, size)
+
+
+def check_day(limits: PersonLimits, usage: Usage, size: int, day: date) -> None:
+    """Raise `DayLimitExceeded` where one more file of `size` bytes does not fit into what is left of `day`."""
+    most = byte_ceiling(limits)
+    if usage.used_bytes + usage.reserved_bytes + size > most:
+        raise DayLimitExceeded("bytes", most, usage.used_bytes, usage.reserved_bytes, end_of_day(day))
+    most = file_ceiling(limits)
+    if usage.files + 1 > most:
+        raise DayLimitExceeded("files", most, usage.files, 0, end_of_day(day))

@@ -18,7 +18,7 @@ def comes_from_a_foreign_page(scope: Mapping[str, Any]) -> bool:
     origin = origin_of(scope)
     if origin is None:
         return False
-    if is_foreign(origin, scope, settings.PUBLIC_URL, settings.TRUSTED_PROXIES):
+    if is_foreign(origin, scope, settings.PUBLIC_URL):
         return True
-    domain, _port = split_domain_port(host_of(scope, settings.TRUSTED_PROXIES))
+    domain, _port = split_domain_port(host_of(scope))
     return not validate_host(domain, settings.ALLOWED_HOSTS)

@@ -4,12 +4,9 @@ A browser sends cookies along with any page's handshake and knows no same-origin
 check is what keeps other sites out. A program sends no `Origin`; its credential is the upload's token.
 """
 
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
-
-from quotas.rules import IPNetwork
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HTTP_SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
@@ -23,37 +20,25 @@ def origin_of(scope: Mapping[str, Any]) -> str | None:
     return values[0] if len(values) == 1 else ("null" if values else None)
 
 
-def host_of(scope: Mapping[str, Any], trusted: Iterable[IPNetwork] = ()) -> str:
-    """The host that the client asked for, with its port if it named one; empty where it named none or several.
-
-    X-Forwarded-Host counts only when the peer is one of the `trusted` proxies.
-    """
-    if _peer_is_trusted(scope, trusted) and (forwarded := _last_entry(scope, b"x-forwarded-host")):
-        return forwarded
+def host_of(scope: Mapping[str, Any]) -> str:
+    """The host that the client asked for, with its port if it named one; empty where it named none or several."""
     values = _headers(scope, b"host")
     return values[0] if len(values) == 1 else ""
 
 
-def is_foreign(
-    origin: str | None,
-    scope: Mapping[str, Any],
-    public_url: str | None = None,
-    trusted: Iterable[IPNetwork] = (),
-) -> bool:
+def is_foreign(origin: str | None, scope: Mapping[str, Any], public_url: str | None = None) -> bool:
     """True where `origin` differs in scheme, host or port from the request's own and from `public_url`.
 
-    No origin at all is not foreign; `null`, and what cannot be read as an origin, is.
+    No origin at all is not foreign; `null`, and what cannot be read as an origin, is. The scope is the client's own
+    view: what trusted proxies forwarded has been put into it before.
     """
     if origin is None:
         return False
     asked = _parse(origin)
     if asked is None:
         return True
-    trusted = list(trusted)
     scheme = HTTP_SCHEMES.get(scope.get("scheme") or "ws", "http")
-    if _peer_is_trusted(scope, trusted) and (forwarded := _last_entry(scope, b"x-forwarded-proto")):
-        scheme = HTTP_SCHEMES.get(forwarded.lower(), scheme)
-    host = host_of(scope, trusted)
+    host = host_of(scope)
     own = _parse(f"{scheme}://{host}") if host else None
     return asked not in (own, _parse(public_url) if public_url else None)
 
@@ -73,17 +58,3 @@ def _parse(text: str) -> Origin | None:
 
 def _headers(scope: Mapping[str, Any], name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for key, value in scope.get("headers", ()) if key.lower() == name]
-
-
-def _last_entry(scope: Mapping[str, Any], name: bytes) -> str:
-    """The entry that the nearest proxy wrote; what stands left of it may have come from the client."""
-    return ",".join(_headers(scope, name)).rpartition(",")[2].strip()
-
-
-def _peer_is_trusted(scope: Mapping[str, Any], trusted: Iterable[IPNetwork]) -> bool:
-    client = scope.get("client")
-    try:
-        peer = ipaddress.ip_address(client[0]) if client else None
-    except ValueError:
-        return False
-    return peer is not None and any(peer.version == network.version and peer in network for network in trusted)

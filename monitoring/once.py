@@ -1,0 +1,37 @@
+"""Work that many ask for and that is done once: they share one run, and its outcome for a while."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """`make` runs at most once in `seconds`, however many ask; all get what the last run returned or raised.
+
+    An asker that goes away does not stop the run. Each event loop has its own.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[T]], seconds: float) -> None:
+        self._make, self._seconds = make, seconds
+        self._runs: dict[asyncio.AbstractEventLoop, tuple[asyncio.Task[T], float]] = {}
+
+    async def get(self) -> T:
+        """The outcome of the run under way, of one younger than `seconds`, or of a new one."""
+        loop = asyncio.get_running_loop()
+        task, begun = self._runs.get(loop, (None, 0.0))
+        if task is None or task.cancelled() or (task.done() and loop.time() - begun >= self._seconds):
+            self._runs = {other: run for other, run in self._runs.items() if not other.is_closed()}
+            # A context of its own: what the run leaves for later must not hang on the request that asked first.
+            task = loop.create_task(self._run(), context=contextvars.Context())
+            self._runs[loop] = task, loop.time()
+        return await asyncio.shield(task)
+
+    def forget(self) -> None:
+        """Drop every outcome, so that the next asker gets a fresh one."""
+        self._runs = {loop: run for loop, run in self._runs.items() if not run[0].done()}
+
+    async def _run(self) -> Any:
+        return await self._make()

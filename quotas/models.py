@@ -6,6 +6,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+UNLIMITED_SIZE = _("for example 2 GiB; empty means unlimited")
+
 
 class Environment(models.TextChoices):
     DEVELOPMENT = "development", _("development")
@@ -30,7 +32,10 @@ class LimitProfile(models.Model):
         help_text=_("new uploads wait while more of the machine's memory than this is in use"),
     )
     reserved_memory_bytes = models.BigIntegerField(
-        _("memory kept free, in bytes"), default=512 * 1024 * 1024, validators=[MinValueValidator(0)]
+        _("memory kept free"),
+        default=512 * 1024 * 1024,
+        validators=[MinValueValidator(0)],
+        help_text=_("for example 512 MiB; no upload may leave the machine with less"),
     )
     max_concurrent_uploads = models.PositiveIntegerField(
         _("slots for all"), default=20, validators=[MinValueValidator(1), MaxValueValidator(100_000)]
@@ -59,10 +64,18 @@ class AudienceLimit(models.Model):
     )
     audience = models.CharField(_("audience"), max_length=16, choices=Audience)
     file_bytes = models.BigIntegerField(
-        _("largest file, in bytes"), null=True, blank=True, validators=[MinValueValidator(0)]
+        _("largest file"), null=True, blank=True, validators=[MinValueValidator(0)], help_text=UNLIMITED_SIZE
     )
-    daily_bytes = models.BigIntegerField(_("a day, in bytes"), null=True, blank=True, validators=[MinValueValidator(0)])
-    daily_files = models.PositiveIntegerField(_("a day, in files"), null=True, blank=True)
+    daily_bytes = models.BigIntegerField(
+        _("total a day"), null=True, blank=True, validators=[MinValueValidator(0)], help_text=UNLIMITED_SIZE
+    )
+    daily_files = models.PositiveIntegerField(
+        _("files a day"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(1_000_000_000)],
+        help_text=_("empty means unlimited"),
+    )
 
     class Meta:
         verbose_name = _("audience limit")
@@ -81,9 +94,10 @@ class DailyUsage(models.Model):
 
     person = models.CharField(_("person"), max_length=80)
     day = models.DateField(_("day"))
-    used_bytes = models.BigIntegerField(_("used, in bytes"), default=0)
-    reserved_bytes = models.BigIntegerField(_("reserved, in bytes"), default=0)
+    used_bytes = models.BigIntegerField(_("used"), default=0)
+    reserved_bytes = models.BigIntegerField(_("reserved"), default=0)
     files = models.PositiveIntegerField(_("files"), default=0)
+    account_name = ""  # filled in where people are shown; not stored
 
     class Meta:
         verbose_name = _("daily use")

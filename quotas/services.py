@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db.models import F, QuerySet, Value
+from django.db.models import BigIntegerField, ExpressionWrapper, F, QuerySet, Value
 from django.db.models.functions import Greatest
 
 from quotas import rules
@@ -22,6 +22,8 @@ from quotas.seeds import SEEDS
 
 log = structlog.get_logger(__name__)
 
+# Django takes a sum for a 32-bit integer, and leaves out a comparison that such a one could never fail.
+TAKEN = ExpressionWrapper(F("used_bytes") + F("reserved_bytes"), output_field=BigIntegerField())
 AUDIENCE_FIELDS = tuple(field.name for field in dataclasses.fields(rules.AudienceLimits))
 
 
@@ -101,6 +103,7 @@ def give_back(person_key: str, day: date, size: int, keep_bytes: int = 0, forget
 
     `forget_file` takes the file out of the day's count as well: nothing was received, or the fault is ours.
     """
+    _refuse_negative(size)
     _refuse_negative(keep_bytes)
     if keep_bytes > size:
         raise ValueError(f"{keep_bytes} bytes cannot stay of a reservation of {size}")
@@ -150,7 +153,7 @@ def _take(person_key: str, day: date, size: int, limits: rules.PersonLimits) -> 
     """One conditional UPDATE; False where there is no row yet or no room. The rule itself is `rules.check_day`."""
     room = (
         _rows(person_key, day)
-        .alias(taken=F("used_bytes") + F("reserved_bytes"))
+        .alias(taken=TAKEN)
         .filter(taken__lte=rules.byte_ceiling(limits) - size, files__lt=rules.file_ceiling(limits))
     )
     return room.update(reserved_bytes=F("reserved_bytes") + size, files=F("files") + 1) == 1

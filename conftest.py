@@ -1,0 +1,105 @@
+"""What every test stands on: settings of our own in a temporary folder, and the real program as a process.
+
+Databases. A run uses SQLite, or with `TEST_DATABASE=postgresql` a private PostgreSQL that it starts itself. What must
+hold on both is marked `@pytest.mark.every_database`; `make test` runs everything on SQLite and then
+`TEST_DATABASE=postgresql pytest -m every_database`, and so can you.
+
+Servers. `server` is the real program on a free port with a data folder of its own; `start_server(**environment)`
+starts one with other settings. See `devtools/server_process.py`.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+
+
+def _environment_of_our_own() -> Path:
+    """Set the environment before Django reads it: nothing of the developer's .env or shell leaks into a test."""
+    data = Path(tempfile.mkdtemp(prefix="directdrivex-tests-"))
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        name, equals, _ = line.lstrip("# ").partition("=")
+        if equals and name.isupper():
+            os.environ[name] = ""  # empty means unset, and wins over .env
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "directdrivex.settings",
+        "ENVIRONMENT": "development",
+        "SECRET_KEY": "a key for tests only, which protects nothing at all",
+        "DATA_DIR": str(data),
+        "LOG_LEVEL": "warning",
+    }
+    return data
+
+
+DATA = _environment_of_our_own()
+POSTGRES = None
+if os.environ.get("TEST_DATABASE") == "postgresql":
+    from devtools.postgres import PrivatePostgres
+
+    POSTGRES = PrivatePostgres()
+    os.environ["DATABASE_URL"] = POSTGRES.url
+
+from devtools.server_process import ServerProcess, prepare  # noqa: E402 - after the environment is set
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if POSTGRES:
+        POSTGRES.stop()
+    shutil.rmtree(DATA, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prepared_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with its database migrated and seeded, to be copied."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare({"DATA_DIR": str(folder)})
+    return folder
+
+
+@pytest.fixture
+def start_server(prepared_data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts the real program, as often as it is called; keyword arguments are environment variables.
+
+    Each has a data folder of its own, a prepared one unless the test names a DATA_DIR or another database.
+    """
+    servers: list[ServerProcess] = []
+
+    def start(**environment: str) -> ServerProcess:
+        data = Path(environment.pop("DATA_DIR", tmp_path / f"server-{len(servers)}"))
+        if not data.exists():
+            shutil.copytree(prepared_data_dir, data)
+        settings = {"SECRET_KEY": os.environ["SECRET_KEY"], **environment}
+        if settings.get("DATABASE_URL"):
+            prepare({**settings, "DATA_DIR": str(data)})
+        server = ServerProcess(data, settings)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., ServerProcess]) -> ServerProcess:
+    """The real program with its default settings."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a private PostgreSQL, for a server process that is to stand on it."""
+    if POSTGRES:
+        yield POSTGRES.url
+        return
+    from devtools.postgres import PrivatePostgres
+
+    postgres = PrivatePostgres()
+    yield postgres.url
+    postgres.stop()

@@ -1,0 +1,92 @@
+"""The programs that tests need besides Python: found on the machine, or installed by apt-get when we are root."""
+
+import fcntl
+import functools
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+APT_LOCK = Path(tempfile.gettempdir()) / "directdrivex-apt.lock"
+
+
+class MissingToolError(Exception):
+    """A program is not on this machine and could not be installed; the message says which and what to do."""
+
+
+def find(*names: str) -> str | None:
+    """The first of these programs that PATH or a pattern such as `/usr/lib/postgresql/*/bin/initdb` has."""
+    for name in names:
+        if "*" in name:
+            matches = sorted(glob.glob(name), reverse=True)
+            if matches:
+                return matches[0]
+        elif found := shutil.which(name):
+            return found
+    return None
+
+
+@functools.cache
+def _apt_get_update() -> None:
+    _apt_get("update", "-q")
+
+
+def _apt_get(*arguments: str) -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-q", "-y", *arguments]
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise MissingToolError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
+
+
+def install(*packages: str) -> None:
+    """Install Debian packages. Raises `MissingToolError` where that cannot be done."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise MissingToolError(f"please install {' '.join(packages)} (Debian's names; `make test` can as root)")
+    with APT_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _apt_get_update()
+        _apt_get("install", "--no-install-recommends", *packages)
+
+
+def need(what: str, names: tuple[str, ...], packages: tuple[str, ...]) -> str:
+    """The path of a program, installed first if need be. Raises `MissingToolError` where there is none."""
+    if path := find(*names):
+        return path
+    try:
+        install(*packages)
+    except MissingToolError as error:
+        raise MissingToolError(f"{what} is missing: {error}") from None
+    if path := find(*names):
+        return path
+    raise MissingToolError(f"{what} is still missing after {' '.join(packages)} was installed")
+
+
+def chromium() -> str:
+    """The path of Chromium, with fonts for Hindi and for emoji."""
+    path = need("Chromium", ("chromium", "chromium-browser", "google-chrome"), ("chromium",))
+    if not glob.glob("/usr/share/fonts/**/NotoSansDevanagari*", recursive=True) and os.geteuid() == 0:
+        install("fonts-noto-core", "fonts-noto-color-emoji")
+    return path
+
+
+def nginx() -> str:
+    # nginx-core lacks the DAV module; nginx-light and nginx-extras have it. The package's own service is not started.
+    return need("nginx", ("nginx", "/usr/sbin/ngin*x"), ("nginx-light",))
+
+
+def postgresql(program: str) -> str:
+    """The path of one of PostgreSQL's server programs, such as `initdb`."""
+    if path := find(f"/usr/lib/postgresql/*/bin/{program}", program):
+        return path
+    no_cluster = Path("/etc/postgresql-common/createcluster.d/directdrivex-tests.conf")
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        # Debian's package would make and start a server of the machine's own on the well-known port.
+        no_cluster.parent.mkdir(parents=True, exist_ok=True)
+        no_cluster.write_text("create_main_cluster = false\n")
+    try:
+        return need("PostgreSQL", (f"/usr/lib/postgresql/*/bin/{program}", program), ("postgresql",))
+    finally:
+        no_cluster.unlink(missing_ok=True)

@@ -1,0 +1,32 @@
+"""Child processes that never outlive the one that started them."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """For `preexec_fn`: the kernel kills the child when the thread that started it is gone, even by kill -9."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def bound_to_parent() -> dict[str, object]:
+    """The Popen arguments of a child that ends with us. Only the main thread lives as long as the process does."""
+    if os.uname().sysname == "Linux" and threading.current_thread() is threading.main_thread():
+        return {"preexec_fn": die_with_parent}
+    return {}
+
+
+def end(process: subprocess.Popen[bytes], *, by: int = signal.SIGTERM, grace: float = 15.0) -> int:
+    """End the child by a signal, by SIGKILL after `grace` seconds; returns its exit code."""
+    if process.poll() is None:
+        process.send_signal(by)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()

@@ -1,0 +1,49 @@
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import IntegrityError, OperationalError, transaction
+
+from quotas.services import seed_profiles
+
+
+class Command(BaseCommand):
+    help = "Makes the database ready: migrations, limit profiles and the admin. Safe to run at every start."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+        except OperationalError as error:
+            raise CommandError(f"The database cannot be used: {str(error).strip()}.")
+        seed_profiles()
+        if settings.ADMIN_EMAIL:
+            self._named_admin(settings.ADMIN_EMAIL)
+        elif settings.DEVELOPMENT and not get_user_model().objects.filter(is_superuser=True).exists():
+            self._create("admin", "", None)
+
+    def _named_admin(self, email: str) -> None:
+        """The admin whom the environment names is made if missing; an existing account is never changed."""
+        users = get_user_model().objects
+        existing = users.filter(username__iexact=email).first() or users.filter(email__iexact=email).first()
+        if existing is None:
+            if not settings.ADMIN_PASSWORD and not settings.DEVELOPMENT:
+                raise CommandError("ADMIN_PASSWORD is missing; ADMIN_EMAIL names an admin who is to be created.")
+            self._create(email, email, settings.ADMIN_PASSWORD)
+        elif not existing.is_superuser:
+            self.stdout.write(f"{email} has an account that is no admin's; it was left as it is.")
+
+    def _create(self, username: str, email: str, password: str | None) -> None:
+        shown = password is None
+        password = password or secrets.token_urlsafe(12)
+        try:
+            with transaction.atomic():
+                get_user_model().objects.create_superuser(username, email, password)
+        except IntegrityError:
+            return  # another start was first
+        if shown:
+            self.stdout.write(f"Admin name: {username}  password: {password}  (shown this once)")
+        else:
+            self.stdout.write(f"The admin {username} was created.")

@@ -1,0 +1,150 @@
+"""The servers that run the program: one listening socket, then uvicorn or daphne, and a shutdown that loses nothing.
+
+Both are told the same: the largest WebSocket message is `settings.UPLOAD_CHUNK_BYTES`, no forwarded header is believed
+(`TRUSTED_PROXIES` decides that in the program), nothing is compressed.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from asyncio.transports import BaseTransport
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
+PING_SECONDS = 20.0
+DEAD_PEER_MILLISECONDS = 40_000
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `OSError`, as for a port that is taken."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def drain_uploads() -> None:
+    """Tell each live upload `server_restart` and close it with what has arrived safely stored."""
+    from uploads.intake import registry  # after the apps are loaded
+
+    await registry.drain()
+
+
+class PatientWebSocket(WebSocketsSansIOProtocol):
+    """Leaves it to the kernel to notice a dead peer.
+
+    A pong waits behind all that the client has queued: a window of 8 MiB on a slow line takes minutes, so that a
+    deadline for pongs would end healthy uploads. The kernel's own acknowledgements do not wait.
+    """
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MILLISECONDS)
+
+
+class UvicornServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Nobody may come back to a server that is going.
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await drain_uploads()
+        await super().shutdown(sockets)
+
+
+def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
+    config = uvicorn.Config(
+        "directdrivex.asgi:application",
+        loop="auto",  # uvloop where there is one
+        ws=PatientWebSocket,
+        ws_per_message_deflate=False,
+        ws_max_size=settings.UPLOAD_CHUNK_BYTES,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=None,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+
+    def stopped(*_: object) -> None:
+        raise SystemExit(0)
+
+    # uvicorn takes the signals while it serves, and hands each to these when all is shut down.
+    signal.signal(signal.SIGTERM, stopped)
+    signal.signal(signal.SIGINT, stopped)
+    UvicornServer(config, ready).run([listener])
+
+
+def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
+    # Importing daphne.server installs Twisted's reactor for good.
+    from daphne.server import Server
+    from twisted.internet.defer import Deferred
+
+    from directdrivex.asgi import application
+
+    class DaphneServer(Server):  # type: ignore[misc] # daphne has no types
+        def kill_all_applications(self) -> Any:
+            for port in self.listeners:
+                port.addCallback(lambda port: port.stopListening())
+            draining = Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+            return draining.addCallback(lambda _: super(DaphneServer, self).kill_all_applications())
+
+        async def _drain(self) -> None:
+            await drain_uploads()
+            for protocol, details in list(self.connections.items()):
+                if "application_instance" not in details:  # daphne's own loop below expects one
+                    del self.connections[protocol]
+
+    DaphneServer(
+        application,
+        endpoints=[f"fd:fileno={listener.fileno()}"],
+        websocket_timeout=-1,
+        websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,
+        websocket_max_frame_size=settings.UPLOAD_CHUNK_BYTES,
+        # A verification may outlive its connection.
+        application_close_timeout=600,
+        server_name="",
+        verbosity=0,
+        ready_callable=ready,
+    ).run()
+
+
+def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Run the server that `SERVER` names on this socket."""
+    with contextlib.closing(listener):
+        {"uvicorn": serve_uvicorn, "daphne": serve_daphne}[settings.SERVER](listener, ready)

@@ -44,7 +44,11 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     POSTGRES = PrivatePostgres()
     os.environ["DATABASE_URL"] = POSTGRES.url
 
-from devtools.server_process import ServerProcess, prepare  # noqa: E402 - after the environment is set
+import django  # noqa: E402 - after the environment is set
+
+from devtools.server_process import ServerProcess, prepare  # noqa: E402
+
+django.setup()  # test modules import models, and pytest-django sets up only what pyproject.toml names
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

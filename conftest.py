@@ -77,10 +77,10 @@ def start_server(prepared_data_dir: Path, tmp_path: Path) -> Iterator[Callable[.
         data = Path(environment.pop("DATA_DIR", tmp_path / f"server-{len(servers)}"))
         if not data.exists():
             shutil.copytree(prepared_data_dir, data)
-        settings = {"SECRET_KEY": os.environ["SECRET_KEY"], **environment}
-        if settings.get("DATABASE_URL"):
-            prepare({**settings, "DATA_DIR": str(data)})
-        server = ServerProcess(data, settings)
+        values = {"SECRET_KEY": os.environ["SECRET_KEY"], **environment}
+        if values.get("DATABASE_URL"):
+            prepare({**values, "DATA_DIR": str(data)})
+        server = ServerProcess(data, values)
         servers.append(server)
         server.start()
         return server

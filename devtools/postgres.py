@@ -40,8 +40,10 @@ class PrivatePostgres:
         pwfile = self._folder / "password"
         pwfile.write_text(password)
         subprocess.run(
-            [initdb, "-D", self._data, "-U", "test", "--pwfile", pwfile, "-A", "scram-sha-256", "-E", "UTF8", "-N"]
-            + ["--locale=C"],
+            [
+                *(initdb, "--encoding=UTF8", "--locale=C", "--no-sync", "--auth=scram-sha-256"),
+                *(f"--pgdata={self._data}", "--username=test", f"--pwfile={pwfile}"),
+            ],
             check=True,
             capture_output=True,
             cwd=self._folder,

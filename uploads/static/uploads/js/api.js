@@ -1,0 +1,118 @@
+/** The HTTP half of the wire contract, as far as the pages need it. */
+
+import { gettext } from "./i18n.js";
+
+const ROOT = "/api/v1/";
+const TIMEOUT_MS = 30_000;
+
+/** A refusal by the server (RFC 9457), or `network` when no answer came. */
+export class Problem extends Error {
+  /**
+   * @param {{code: string, detail: string, status?: number, retryable?: boolean, retry_after?: number | null}} body
+   */
+  constructor(body) {
+    super(body.detail);
+    this.code = body.code;
+    this.status = body.status ?? 0;
+    this.retryable = body.retryable ?? false;
+    this.retryAfter = body.retry_after ?? null;
+    /** @type {Record<string, any>} */
+    this.body = body;
+  }
+}
+
+/** Django's token: the cookie has the newest, a hidden field the page's first. */
+function csrfToken() {
+  const cookie = document.cookie.match(/(?:^|;\s*)csrftoken=([^;]+)/);
+  if (cookie) return decodeURIComponent(cookie[1]);
+  return /** @type {HTMLInputElement | null} */ (document.querySelector("[name=csrfmiddlewaretoken]"))?.value ?? "";
+}
+
+/**
+ * Calls `path` under `/api/v1/` and returns the answer's JSON (null where it has none).
+ * @param {string} method
+ * @param {string} path
+ * @param {{body?: object, token?: string, key?: string}} [more] the bearer token; the idempotency key
+ * @returns {Promise<any>}
+ * @throws {Problem}
+ */
+async function call(method, path, { body, token, key } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
+  if (body) headers["Content-Type"] = "application/json";
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (key) headers["Idempotency-Key"] = key;
+  let response, text;
+  try {
+    response = await fetch(ROOT + path, {
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    text = await response.text();
+  } catch {
+    // fetch has one error for everything that keeps an answer away; there is no more to tell.
+    throw new Problem({ code: "network", detail: gettext("The server cannot be reached."), retryable: true });
+  }
+  let answer = null;
+  try {
+    answer = text ? JSON.parse(text) : null;
+  } catch {
+    // A proxy's own page, not ours.
+  }
+  if (response.ok) return answer;
+  if (typeof answer?.code === "string") throw new Problem({ ...answer, status: response.status });
+  throw new Problem({
+    code: "http",
+    detail: gettext("The server gave an answer that this page does not understand."),
+    status: response.status,
+    retryable: response.status >= 500,
+  });
+}
+
+/**
+ * @typedef {object} Announced
+ * @property {string} file_id
+ * @property {string} upload_url
+ * @property {string} upload_token
+ * @property {string} share_url
+ * @property {string} upload_expires_at
+ */
+
+/**
+ * Announces a file. The same `key` with the same file gives the same upload, so that a lost answer does no harm.
+ * @param {{name: string, size: number, type: string}} file
+ * @param {string} key
+ * @returns {Promise<Announced>}
+ */
+export function initiate(file, key) {
+  /** @type {Record<string, string | number>} */
+  const body = { filename: file.name, size: file.size };
+  if (file.type) body.content_type = file.type;
+  return call("POST", "upload/initiate", { body, key });
+}
+
+/** @param {string} id @param {string} [token] */
+export const cancelUpload = (id, token) => call("POST", `upload/cancel/${id}`, { token });
+
+/** @param {string} id @param {string} token @returns {Promise<{status: string, offset: number, size: number}>} */
+export const uploadStatus = (id, token) => call("GET", `upload/status/${id}`, { token });
+
+/** @param {string} id */
+export const fileFacts = (id) => call("GET", `files/${id}/meta`);
+
+/** @param {string} id */
+export const deleteFile = (id) => call("DELETE", `files/${id}`);
+
+/** @param {string | null} [cursor] */
+export const myFiles = (cursor) => call("GET", cursor ? `files?cursor=${encodeURIComponent(cursor)}` : "files");
+
+export const quotaInfo = () => call("GET", "upload/quota-info");
+
+/** A random key; `randomUUID` is missing where a page came over plain HTTP from another machine. */
+export function randomKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,231 @@
+/**
+ * One socket of one upload (wire.md, "WebSocket"): says `start`, keeps to the window, obeys rewinds and pauses, and
+ * tells its listener. It never reconnects; a new connection is a new object.
+ */
+
+/**
+ * @typedef {object} Place where the upload stands in the server's line
+ * @property {number} position from 1
+ * @property {string} waiting_for
+ * @property {number | null} eta_seconds
+ *
+ * @typedef {object} Success
+ * @property {string} share_url
+ * @property {string} value where to download
+ * @property {string | null} sha256
+ * @property {Record<string, any>} receipt
+ *
+ * @typedef {object} Ending
+ * @property {number} closeCode
+ * @property {string} code the cause: from the message, else the close reason; may be empty
+ * @property {string} detail the server's sentence; may be empty
+ * @property {boolean | null} retryable null where the server said nothing
+ * @property {number | null} retryAfter seconds
+ * @property {boolean} silent given up from here, because nothing was heard for long
+ *
+ * @typedef {object} Listener
+ * @property {(place: Place) => void} queued
+ * @property {(offset: number) => void} ready the sending begins, or goes back, at `offset`
+ * @property {(stored: number, sent: number) => void} progress
+ * @property {() => void} sentAll every byte is on its way: time for `finish`
+ * @property {() => void} verifying
+ * @property {(success: Success) => void} success
+ * @property {() => void} cancelled
+ * @property {(ending: Ending) => void} ended the socket closed without success
+ */
+
+const OPEN_MS = 20_000;
+/** A line may stand still for long; a dead network may say nothing for ever. */
+const SILENT_IN_LINE_MS = 60_000;
+const SILENT_WITH_BYTES_OUT_MS = 45_000;
+const SILENT_WHEN_DOUBTED_MS = 6_000;
+const WATCH_MS = 2_000;
+/** Of our own, so that the server keeps the slot for the next connection; 1000 would give it up. */
+const CLOSE_TO_RECONNECT = 4000;
+
+/** The socket's address for a path of this server. @param {string} path */
+function socketUrl(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+export class Connection {
+  #socket;
+  #file;
+  /** @type {Listener | null} */
+  #listener;
+  #phase = /** @type {"opening" | "line" | "sending" | "held" | "verifying" | "left"} */ ("opening");
+  #wasReady = false;
+  #sent = 0;
+  #finishSaid = false;
+  #received = 0;
+  #window = 0;
+  #chunk = 0;
+  #heardAt = performance.now();
+  #doubted = false;
+  #watch;
+  /** @type {{code?: string, value?: string, retryable?: boolean, retry_after?: number | null} | null} */
+  #error = null;
+
+  /**
+   * @param {string} path @param {string} token @param {File} file @param {Listener} listener
+   */
+  constructor(path, token, file, listener) {
+    this.#file = file;
+    this.#listener = listener;
+    this.#socket = new WebSocket(socketUrl(path));
+    this.#socket.onopen = () => {
+      this.#phase = "line";
+      this.#heardAt = performance.now();
+      this.#say({ type: "start", token });
+    };
+    this.#socket.onmessage = (event) => {
+      this.#heardAt = performance.now();
+      this.#doubted = false;
+      if (typeof event.data === "string") this.#hear(JSON.parse(event.data));
+    };
+    this.#socket.onclose = (event) => this.#end(event.code, event.reason);
+    this.#watch = setInterval(() => this.#look(), WATCH_MS);
+  }
+
+  /** Ends the upload's use of this socket: slot and place are free at once. Nothing more is told. */
+  pause() {
+    this.#leave(1000);
+  }
+
+  /** Says that all is sent. Ignored where a rewind or a pause came in between. @param {string | null} sha256 */
+  finish(sha256) {
+    if (this.#phase !== "sending" || this.#sent !== this.#file.size || this.#finishSaid) return;
+    this.#finishSaid = true;
+    this.#say(sha256 ? { type: "finish", sha256 } : { type: "finish" });
+  }
+
+  /** The network may have changed: be content with a shorter silence until the server is heard again. */
+  doubt() {
+    this.#doubted = true;
+  }
+
+  /** @param {object} message */
+  #say(message) {
+    this.#socket.send(JSON.stringify(message));
+  }
+
+  /** @param {any} message */
+  #hear(message) {
+    switch (message.type) {
+      case "queued":
+        // After `ready` this is an admin's pause: what was sent and not yet received may be dropped.
+        this.#phase = this.#wasReady ? "held" : "line";
+        this.#listener?.queued(message);
+        break;
+      case "ready":
+        this.#chunk = message.chunk_size;
+        this.#window = message.window;
+        this.#goFrom(message.offset, this.#wasReady);
+        this.#wasReady = true;
+        break;
+      case "progress":
+        this.#received = message.received;
+        this.#listener?.progress(message.stored, this.#sent);
+        this.#send();
+        break;
+      case "rewind":
+        this.#goFrom(message.offset, true);
+        break;
+      case "verifying":
+        this.#phase = "verifying";
+        this.#listener?.verifying();
+        break;
+      case "success":
+        this.#tell((listener) => listener.success(message));
+        break;
+      case "cancelled":
+        this.#tell((listener) => listener.cancelled());
+        break;
+      case "error":
+        this.#error = message;
+        // The socket stays open after `incomplete`; its true offset is learnt by coming back.
+        if (message.code === "incomplete") this.#lose(false);
+    }
+  }
+
+  /** @param {number} offset @param {boolean} resume the server waits for `resume` before it takes bytes again */
+  #goFrom(offset, resume) {
+    this.#phase = "sending";
+    this.#finishSaid = false;
+    this.#sent = this.#received = offset;
+    if (resume) this.#say({ type: "resume", offset });
+    this.#listener?.ready(offset);
+    if (offset === this.#file.size) this.#listener?.sentAll();
+    else this.#send();
+  }
+
+  #send() {
+    const size = this.#file.size;
+    while (this.#phase === "sending" && this.#sent < size && this.#socket.readyState === WebSocket.OPEN) {
+      const end = Math.min(this.#sent + this.#chunk, size);
+      // A chunk is at most half a window, so that waiting for room for a whole one never stalls.
+      if (end > this.#received + this.#window) return;
+      // A slice, not a buffer: the browser reads it outside of this thread, five times as fast.
+      this.#socket.send(this.#file.slice(this.#sent, end));
+      this.#sent = end;
+      if (end === size) this.#listener?.sentAll();
+    }
+  }
+
+  /** Finds a connection that is dead though nobody said so. */
+  #look() {
+    const silence = performance.now() - this.#heardAt;
+    const bytesOut = this.#phase === "sending" && this.#sent > this.#received;
+    let limit = Infinity;
+    if (this.#phase === "opening") limit = OPEN_MS;
+    else if (bytesOut) limit = this.#doubted ? SILENT_WHEN_DOUBTED_MS : SILENT_WITH_BYTES_OUT_MS;
+    else if (this.#phase !== "sending") limit = this.#doubted ? SILENT_WHEN_DOUBTED_MS : SILENT_IN_LINE_MS;
+    if (silence > limit) this.#lose(true);
+  }
+
+  /** @param {boolean} silent */
+  #lose(silent) {
+    const listener = this.#listener;
+    this.#leave(CLOSE_TO_RECONNECT);
+    listener?.ended({ ...this.#ending(1006, ""), silent });
+  }
+
+  /** @param {number} code @param {string} reason */
+  #end(code, reason) {
+    this.#tell((listener) => {
+      if (code === 1000 && (reason === "cancelled" || this.#error?.code === "cancelled")) listener.cancelled();
+      else listener.ended(this.#ending(code, reason));
+    });
+  }
+
+  /** @param {number} closeCode @param {string} reason @returns {Ending} */
+  #ending(closeCode, reason) {
+    const error = this.#error;
+    return {
+      closeCode,
+      code: error?.code ?? reason,
+      detail: error?.value ?? "",
+      retryable: error?.retryable ?? null,
+      retryAfter: error?.retry_after ?? null,
+      silent: false,
+    };
+  }
+
+  /** The last word to the listener. @param {(listener: Listener) => void} word */
+  #tell(word) {
+    const listener = this.#listener;
+    this.#listener = null;
+    clearInterval(this.#watch);
+    if (listener) word(listener);
+  }
+
+  /** @param {number} code */
+  #leave(code) {
+    this.#listener = null;
+    clearInterval(this.#watch);
+    this.#phase = "left"; // so that nothing more is sent
+    this.#socket.close(code);
+  }
+}

@@ -1,0 +1,138 @@
+/** `<ddx-my-files>`: what this visitor or account sent before. */
+
+import { announce } from "./announce.js";
+import { cancelUpload, deleteFile, myFiles, Problem } from "./api.js";
+import { confirmed } from "./confirm.js";
+import { copyButton } from "./copy-button.js";
+import { element, find, iconButton } from "./dom.js";
+import { formatSize, formatTime } from "./format.js";
+import { fill, gettext } from "./i18n.js";
+
+/**
+ * @typedef {object} Item
+ * @property {string} file_id
+ * @property {string} filename
+ * @property {number} size
+ * @property {string} status
+ * @property {string} created_at
+ * @property {string} [share_url]
+ */
+
+const OPEN = new Set(["pending", "queued", "uploading", "verifying"]);
+
+/** @param {string} status */
+function statusInWords(status) {
+  /** @type {Record<string, string>} */
+  const words = {
+    pending: gettext("Not complete"),
+    queued: gettext("In line"),
+    uploading: gettext("Uploading"),
+    verifying: gettext("Verifying"),
+    completed: gettext("Complete"),
+    cancelled: gettext("Cancelled"),
+    failed: gettext("Failed"),
+    expired: gettext("Expired"),
+    deleted: gettext("Deleted"),
+  };
+  return words[status] ?? status;
+}
+
+export class MyFiles extends HTMLElement {
+  /** @type {string | null} */
+  #next = null;
+
+  connectedCallback() {
+    find("[data-action=more]", HTMLButtonElement, this).addEventListener("click", () => this.#load(this.#next));
+    find("details", HTMLDetailsElement, this).addEventListener("toggle", () => this.refresh());
+    this.refresh();
+  }
+
+  /** Loads the newest page again; the rest follows by its button. */
+  refresh() {
+    return this.#load(null);
+  }
+
+  /** @param {string | null} cursor */
+  async #load(cursor) {
+    let page;
+    try {
+      page = await myFiles(cursor);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      return this.#say(error.message);
+    }
+    this.#say("");
+    this.#next = page.next ?? null;
+    const list = find("ul", HTMLUListElement, this);
+    const items = page.items.map((/** @type {Item} */ item) => this.#item(item));
+    if (cursor) list.append(...items);
+    else list.replaceChildren(...items);
+    find("[data-action=more]", HTMLButtonElement, this).hidden = !this.#next;
+    this.hidden = list.children.length === 0;
+  }
+
+  /** @param {string} sentence */
+  #say(sentence) {
+    find(".section-error", HTMLElement, this).textContent = sentence;
+  }
+
+  /** @param {Item} item */
+  #item(item) {
+    const url = item.share_url ?? new URL(`/f/${item.file_id}`, location.href).href;
+    const name = item.filename;
+    const isComplete = item.status === "completed";
+    const actions = element("div", { class: "row-actions" });
+    if (isComplete) {
+      actions.append(copyButton(url, gettext("Copy link"), fill(gettext("Copy the link of %(name)s"), { name })));
+      actions.append(iconButton("bin", fill(gettext("Delete %(name)s"), { name }), () => this.#delete(item)));
+    } else if (OPEN.has(item.status)) {
+      actions.append(iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => this.#cancel(item)));
+    }
+    const words = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)].join(" · ");
+    return element(
+      "li",
+      { "data-file": item.file_id, "data-state": item.status },
+      element(
+        "div",
+        { class: "row-text" },
+        isComplete
+          ? element("a", { href: url, class: "row-name", title: name }, element("bdi", {}, name))
+          : element("bdi", { class: "row-name", title: name }, name),
+        element("p", { class: "row-words" }, words),
+      ),
+      actions,
+    );
+  }
+
+  /** @param {Item} item */
+  async #delete(item) {
+    const question = fill(gettext("Delete %(name)s? Its link will stop working."), { name: item.filename });
+    if (await confirmed(question, gettext("Delete"))) {
+      await this.#change(() => deleteFile(item.file_id), fill(gettext("%(name)s was deleted."), { name: item.filename }));
+    }
+  }
+
+  /** @param {Item} item */
+  async #cancel(item) {
+    const question = fill(gettext("Cancel %(name)s? What was sent of it is lost."), { name: item.filename });
+    if (await confirmed(question, gettext("Cancel the upload"))) {
+      const done = fill(gettext("%(name)s was cancelled."), { name: item.filename });
+      await this.#change(() => cancelUpload(item.file_id), done);
+    }
+  }
+
+  /** @param {() => Promise<any>} change @param {string} done */
+  async #change(change, done) {
+    try {
+      await change();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      return this.#say(error.message);
+    }
+    announce(done);
+    await this.refresh();
+    find("summary", HTMLElement, this).focus();
+  }
+}
+
+customElements.define("ddx-my-files", MyFiles);

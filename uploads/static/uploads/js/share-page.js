@@ -1,0 +1,60 @@
+/**
+ * The download page: while a file is still on its way, asks how far it is, and when that changes takes the page's new
+ * words from the server, so that they are written in one place only.
+ */
+
+import { announce } from "./announce.js";
+import { fileFacts, Problem } from "./api.js";
+import "./copy-button.js";
+import { find } from "./dom.js";
+import { formatTime } from "./format.js";
+import { fill, gettext } from "./i18n.js";
+
+const ASK_MS = 3000;
+
+for (const time of document.querySelectorAll("time[data-local]")) {
+  time.textContent = formatTime(/** @type {HTMLTimeElement} */ (time).dateTime);
+}
+
+const card = () => find("[data-file-id]", HTMLElement);
+
+async function follow() {
+  const before = card().dataset;
+  if (before.live !== "true" || !before.fileId) return;
+  try {
+    const facts = await fileFacts(before.fileId);
+    showProgress(facts.offset, facts.size);
+    if (facts.status !== before.status) await renew();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (!error.retryable) await renew();
+  }
+  setTimeout(follow, ASK_MS);
+}
+
+/** @param {number | undefined} offset @param {number} size bytes */
+function showProgress(offset, size) {
+  const bar = card().querySelector("progress");
+  if (!bar || offset === undefined || !size) return;
+  const percent = Math.floor((100 * offset) / size);
+  bar.value = percent;
+  find(".percent", HTMLElement, card()).textContent = fill(gettext("%(percent)s percent"), { percent });
+}
+
+/** Takes this page's words as they are now. */
+async function renew() {
+  let text;
+  try {
+    text = await (await fetch(location.href)).text();
+  } catch {
+    return; // no network: asked again in a moment
+  }
+  const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("[data-file-id]");
+  if (!(fresh instanceof HTMLElement)) return location.reload();
+  const before = card();
+  if (fresh.dataset.status === before.dataset.status) return;
+  before.replaceWith(fresh);
+  announce(fresh.querySelector(".file-state")?.textContent?.trim() ?? "");
+}
+
+setTimeout(follow, ASK_MS);

@@ -1,0 +1,141 @@
+/** `<ddx-upload-row>`: one upload in the list. Its texts change in place; parts appear when they have something to say. */
+
+import { announce } from "./announce.js";
+import { copyButton } from "./copy-button.js";
+import { element, iconButton, setText } from "./dom.js";
+import { fill, gettext } from "./i18n.js";
+import { receiptDetails } from "./receipt.js";
+import { figuresInWords, stateInWords } from "./words.js";
+
+/** @typedef {import("./upload.js").Upload} Upload */
+
+/** The bar has this many steps, so that it moves visibly in large files too. */
+const STEPS = 1000;
+/** States that a screen reader is told of, beside "done" and the failures. */
+const SPOKEN = new Set(["done", "failed", "elsewhere", "unreadable"]);
+
+/** Which buttons each kind of upload has. @type {Record<string, (upload: Upload) => boolean>} */
+const SHOWN = {
+  pause: (upload) => upload.canPause,
+  resume: (upload) => upload.state === "paused",
+  now: (upload) => upload.state === "lost",
+  retry: (upload) => upload.state === "cancelled" || (upload.state === "failed" && upload.canRetry),
+  here: (upload) => upload.state === "elsewhere",
+  choose: (upload) => upload.state === "unreadable",
+  cancel: (upload) => !upload.isOver,
+  remove: (upload) => upload.isOver,
+};
+
+export class UploadRow extends HTMLElement {
+  /** @type {Upload | null} */
+  #upload = null;
+  #shownState = "";
+  #bar = element("progress", { max: STEPS });
+  #state = element("span", { class: "state" });
+  #figures = element("span", { class: "figures" });
+  /** @type {Record<string, HTMLButtonElement>} */
+  #buttons = {};
+  #actions = element("div", { class: "row-actions" });
+
+  /** @param {Upload} upload */
+  show(upload) {
+    this.#upload = upload;
+    const name = upload.name;
+    this.#bar.setAttribute("aria-label", fill(gettext("Progress of %(name)s"), { name }));
+    this.append(
+      element(
+        "div",
+        { class: "row-text" },
+        element("bdi", { class: "row-name", title: name }, name),
+        element("p", { class: "row-words" }, this.#state, " ", this.#figures),
+      ),
+      this.#actions,
+      this.#bar,
+    );
+    this.render();
+  }
+
+  /** Brings the row up to date; cheap where nothing changed. */
+  render() {
+    const upload = this.#upload;
+    if (!upload) return;
+    setText(this.#state, stateInWords(upload));
+    setText(this.#figures, figuresInWords(upload));
+    const value = upload.size ? Math.floor((upload.stored / upload.size) * STEPS) : upload.state === "done" ? STEPS : 0;
+    if (this.#bar.value !== value || !this.#bar.hasAttribute("value")) this.#bar.value = value;
+    const key = `${upload.state} ${upload.canRetry}`;
+    if (key !== this.#shownState) this.#enter(upload, key);
+  }
+
+  /** @param {Upload} upload @param {string} key */
+  #enter(upload, key) {
+    const isFirst = this.#shownState === "";
+    this.#shownState = key;
+    this.dataset.state = upload.state;
+    this.#bar.hidden = ["done", "cancelled"].includes(upload.state);
+    this.#showButtons(upload);
+    this.querySelector(".row-result")?.remove();
+    if (upload.state === "done") this.append(this.#result(upload));
+    if (!isFirst && SPOKEN.has(upload.state)) announce(`${upload.name}: ${stateInWords(upload)}`);
+  }
+
+  /** @param {Upload} upload */
+  #showButtons(upload) {
+    const held = document.activeElement;
+    const hadFocus = held instanceof HTMLElement && this.#actions.contains(held);
+    for (const [name, isShown] of Object.entries(SHOWN)) {
+      if (isShown(upload)) this.#actions.append((this.#buttons[name] ??= this.#button(name, upload)));
+      else this.#buttons[name]?.remove();
+    }
+    // Pause becomes resume under the finger; the keyboard must not fall back to the top of the page.
+    if (hadFocus) (held.isConnected ? held : this.#actions.querySelector("button"))?.focus();
+  }
+
+  /** @param {string} which @param {Upload} upload */
+  #button(which, upload) {
+    const name = upload.name;
+    const ask = (/** @type {string} */ detail) =>
+      this.dispatchEvent(new CustomEvent(detail, { bubbles: true, detail: upload }));
+    switch (which) {
+      case "pause":
+        return iconButton("pause", fill(gettext("Pause %(name)s"), { name }), () => upload.pause());
+      case "resume":
+        return iconButton("play", fill(gettext("Resume %(name)s"), { name }), () => upload.again());
+      case "now":
+        return this.#wordButton(gettext("Try now"), () => ask("trynow"));
+      case "retry":
+        return iconButton("retry", fill(gettext("Try %(name)s again"), { name }), () => upload.again());
+      case "here":
+        return this.#wordButton(gettext("Go on here"), () => upload.again());
+      case "choose":
+        return this.#wordButton(gettext("Choose the file"), () => ask("choosefile"));
+      case "cancel":
+        return iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => upload.cancel());
+      default:
+        return iconButton("remove", fill(gettext("Remove %(name)s from the list"), { name }), () => ask("removeupload"));
+    }
+  }
+
+  /** @param {string} words @param {() => void} onclick */
+  #wordButton(words, onclick) {
+    return element("button", { type: "button", class: "button button-small", onclick }, words);
+  }
+
+  /** @param {Upload} upload */
+  #result(upload) {
+    const url = upload.result?.share_url ?? "";
+    return element(
+      "div",
+      { class: "row-result" },
+      element(
+        "div",
+        { class: "link-line" },
+        element("a", { class: "share-link", href: url }, url.replace(/^https?:\/\//, "")),
+        copyButton(url, gettext("Copy link"), fill(gettext("Copy the link of %(name)s"), { name: upload.name })),
+      ),
+      receiptDetails(upload.result?.sha256 ?? "", upload.result?.receipt ?? {}),
+    );
+  }
+}
+
+customElements.define("ddx-upload-row", UploadRow);

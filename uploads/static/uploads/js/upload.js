@@ -1,0 +1,409 @@
+/**
+ * One file on its way: announced, sent over one connection after another, resumed by itself. Knows no page; a view
+ * listens for `change` and reads.
+ */
+
+import { cancelUpload, fileFacts, initiate, Problem, randomKey } from "./api.js";
+import { pauseBefore } from "./backoff.js";
+import { Connection } from "./connection.js";
+import { Digest, isReadable, Unreadable } from "./digest.js";
+import { hasNoWayBack, isRetryable, isSuperseded } from "./endings.js";
+import { Rate } from "./rate.js";
+import { explain, explainClose } from "./refusals.js";
+import { forget, remember } from "./unfinished.js";
+
+/**
+ * waiting: on this device, for its turn. queued: in the server's line (`place` says where). finishing: all is sent, the
+ * digest is not ready. lost: comes back by itself at `retryAt`. elsewhere: another tab took it over. unreadable: the
+ * file must be chosen again. done, failed and cancelled speak for themselves.
+ * @typedef {"waiting" | "announcing" | "connecting" | "queued" | "uploading" | "finishing" | "verifying" | "lost"
+ *   | "paused" | "done" | "failed" | "cancelled" | "elsewhere" | "unreadable"} State
+ */
+
+/** A cause that lasts longer than this is shown with a button, not waited for. */
+const LONGEST_WAIT_SECONDS = 15 * 60;
+/** All is stored and only the digest is missing: the slot is given back after this time, until the digest is there. */
+const HOLD_FOR_DIGEST_MS = 15_000;
+/** A connection that held for this long makes its loss a new one, not one more in a row. */
+const STEADY_MS = 30_000;
+export class Upload extends EventTarget {
+  /** @type {State} */
+  #state = "waiting";
+  #file;
+  #key = randomKey();
+  /** @type {import("./unfinished.js").Unfinished | null} */
+  #ticket;
+  #fromEarlier;
+  /** @type {Connection | null} */
+  #connection = null;
+  /** @type {Digest | null} */
+  #digest = null;
+  #failures = 0;
+  #connectedAt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** Grows whenever what is under way becomes void, so that a late answer is known as late. */
+  #turn = 0;
+  #rate = new Rate();
+
+  stored = 0;
+  /** @type {import("./connection.js").Place | null} */
+  place = null;
+  /** A sentence on what went wrong, or "". */
+  message = "";
+  /** When a lost upload tries again, in milliseconds of `Date.now()`. */
+  retryAt = 0;
+  /** @type {import("./connection.js").Success | null} */
+  result = null;
+  /** Whether "try again" makes sense for a failed upload. */
+  canRetry = false;
+  /** Goes before others that wait on this device: somebody asked for it. */
+  urgent = false;
+
+  /**
+   * @param {File} file
+   * @param {import("./unfinished.js").Unfinished | null} [earlier] the unfinished upload of the same file to go on with
+   */
+  constructor(file, earlier = null) {
+    super();
+    this.#file = file;
+    this.#ticket = earlier;
+    this.#fromEarlier = earlier !== null;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get name() {
+    return this.#file.name;
+  }
+
+  get size() {
+    return this.#file.size;
+  }
+
+  get fileId() {
+    return this.#ticket?.fileId ?? null;
+  }
+
+  /** Bytes per second, or null while too little is known. */
+  get speed() {
+    return this.#state === "uploading" ? this.#rate.value : null;
+  }
+
+  /** Whether it needs one of the few places that the page keeps at the server. */
+  get isActive() {
+    if (this.#state === "lost") return this.retryAt - Date.now() < 60_000;
+    return ["announcing", "connecting", "queued", "uploading", "finishing", "verifying"].includes(this.#state);
+  }
+
+  get canPause() {
+    return ["waiting", "announcing", "connecting", "queued", "uploading", "lost"].includes(this.#state);
+  }
+
+  /** Whether it is over, well or not, and only its entry is left. */
+  get isOver() {
+    return ["done", "failed", "cancelled", "elsewhere", "unreadable"].includes(this.#state);
+  }
+
+  /** Whether leaving the page would interrupt it. */
+  get isUnderWay() {
+    return this.isActive || this.#state === "waiting" || this.#state === "lost";
+  }
+
+  /** Its turn has come. */
+  start() {
+    clearTimeout(this.#timer);
+    this.urgent = false;
+    if (this.#ticket) this.#connect();
+    else this.#announce();
+  }
+
+  pause() {
+    this.#stop();
+    this.#become("paused");
+  }
+
+  /** Back to where uploads wait for their turn, before the others; starts afresh where there is no way back. */
+  again() {
+    if (this.#state === "failed" && !this.#ticket) this.#key = randomKey();
+    this.#stop();
+    this.#failures = 0;
+    this.urgent = true;
+    this.#become("waiting");
+  }
+
+  /** Goes on with a file that was chosen again; as a new upload if it is not the same file. @param {File} file */
+  useFile(file) {
+    const same =
+      file.name === this.name && file.size === this.size && file.lastModified === this.#file.lastModified;
+    this.#stop();
+    this.#dropDigest();
+    if (!same) {
+      this.#tellCancelled(this.#ticket);
+      this.#abandon();
+    }
+    this.#file = file;
+    this.again();
+  }
+
+  cancel() {
+    this.#stop();
+    this.#dropDigest();
+    const ticket = this.#ticket;
+    this.#abandon();
+    this.#become("cancelled");
+    this.#tellCancelled(ticket);
+  }
+
+  /** Comes back now instead of at `retryAt`. */
+  tryNow() {
+    if (this.#state === "lost") this.start();
+  }
+
+  /** The network may have changed under an open connection. */
+  doubt() {
+    this.#connection?.doubt();
+  }
+
+  /** Lets go of everything, as when the entry leaves the list. */
+  dispose() {
+    this.#stop();
+    this.#dropDigest();
+  }
+
+  // --- Announcing ---
+
+  async #announce() {
+    const turn = ++this.#turn;
+    const key = this.#key;
+    this.#become("announcing");
+    try {
+      const answer = await initiate(this.#file, key);
+      const ticket = {
+        fileId: answer.file_id,
+        token: answer.upload_token,
+        uploadUrl: answer.upload_url,
+        shareUrl: answer.share_url,
+        expiresAt: answer.upload_expires_at,
+        name: this.#file.name,
+        size: this.#file.size,
+        lastModified: this.#file.lastModified,
+      };
+      if (key !== this.#key) return this.#tellCancelled(ticket); // given up in the meantime
+      if (turn !== this.#turn && this.#ticket) return; // a later answer has the newer token
+      this.#ticket = ticket;
+      remember(ticket);
+      if (turn === this.#turn) this.#connect();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (turn !== this.#turn) return;
+      const message = explain(error);
+      if (error.retryable) this.#comeBack(message, error.retryAfter);
+      else this.#fail(message, error.code !== "file_too_large" && error.code !== "file_type_blocked");
+    }
+  }
+
+  // --- Sending ---
+
+  /** @param {{quietly?: boolean}} [how] quietly: the view goes on to show what was last known */
+  #connect({ quietly = false } = {}) {
+    const ticket = this.#ticket;
+    if (!ticket) return;
+    const turn = ++this.#turn;
+    this.#connection?.pause();
+    this.#connectedAt = performance.now();
+    if (!quietly) {
+      this.place = null;
+      this.#become("connecting");
+    }
+    this.#connection = new Connection(ticket.uploadUrl, ticket.token, this.#file, {
+      queued: (place) => {
+        this.place = place;
+        this.#become("queued");
+      },
+      ready: (offset) => {
+        this.#fromEarlier = false;
+        this.stored = offset;
+        this.#rate.reset();
+        this.#rate.add(offset);
+        this.#digestTo(offset);
+        this.#become("uploading");
+      },
+      progress: (stored, sent) => {
+        if (stored > this.stored) this.#failures = 0; // it moves, so the next loss is a new one
+        this.stored = stored;
+        this.#rate.add(stored);
+        this.#digestTo(sent);
+        this.#changed();
+      },
+      sentAll: () => this.#finish(turn),
+      verifying: () => {
+        this.stored = this.size;
+        this.#become("verifying");
+      },
+      success: (success) => this.#succeed(success),
+      cancelled: () => {
+        this.#release();
+        this.#abandon();
+        this.#become("cancelled");
+      },
+      ended: (ending) => this.#ended(ending, turn),
+    });
+  }
+
+  /** Says `finish` once the digest is there. @param {number} turn */
+  async #finish(turn) {
+    const digest = this.#digestTo(this.size);
+    const connection = this.#connection;
+    const giveBackSlot = setTimeout(() => {
+      if (turn !== this.#turn || this.stored < this.size) return;
+      connection?.pause();
+      this.#become("finishing");
+    }, HOLD_FOR_DIGEST_MS);
+    try {
+      const sha256 = await digest.result;
+      if (turn !== this.#turn) return;
+      if (this.#state === "finishing") this.#connect();
+      else connection?.finish(sha256);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      if (turn === this.#turn) this.#becomeUnreadable();
+    } finally {
+      clearTimeout(giveBackSlot);
+    }
+  }
+
+  /** @param {import("./connection.js").Success} success */
+  #succeed(success) {
+    this.#release();
+    this.#dropDigest();
+    this.stored = this.size;
+    this.result = success;
+    if (this.#ticket) forget(this.#ticket.fileId);
+    this.#become("done");
+  }
+
+  /** @param {import("./connection.js").Ending} ending @param {number} turn */
+  async #ended(ending, turn) {
+    this.#connection = null;
+    // A file that can no longer be read looks like a lost network from here.
+    if (!(await isReadable(this.#file))) {
+      if (turn === this.#turn) this.#becomeUnreadable();
+      return;
+    }
+    if (turn !== this.#turn) return;
+    if (isSuperseded(ending)) {
+      this.#release();
+      return this.#become("elsewhere");
+    }
+    if (this.#fromEarlier && hasNoWayBack(ending)) {
+      // What this browser remembered is over at the server: the person wants the file sent, so send it anew.
+      this.#abandon();
+      return this.#announce();
+    }
+    if (performance.now() - this.#connectedAt > STEADY_MS) this.#failures = 0;
+    if (ending.silent && this.#failures === 0) {
+      this.#failures = 1;
+      return this.#connect({ quietly: true });
+    }
+    if (isRetryable(ending)) return this.#comeBack(ending.detail, ending.retryAfter);
+    if (hasNoWayBack(ending)) this.#abandon();
+    this.#fail(ending.detail || explainClose(ending), true);
+  }
+
+  // --- Ends and pauses ---
+
+  /** @param {string} message @param {number | null} retryAfter seconds */
+  #comeBack(message, retryAfter) {
+    if (retryAfter && retryAfter > LONGEST_WAIT_SECONDS) return this.#fail(message, true);
+    this.#release();
+    this.#failures += 1;
+    const seconds = pauseBefore(this.#failures, retryAfter);
+    this.retryAt = Date.now() + seconds * 1000;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.start(), seconds * 1000);
+    this.#become("lost", message);
+  }
+
+  /** @param {string} message @param {boolean} canRetry */
+  #fail(message, canRetry) {
+    this.#stop();
+    this.canRetry = canRetry;
+    this.#become("failed", message);
+  }
+
+  #becomeUnreadable() {
+    this.#stop();
+    this.#dropDigest();
+    this.#become("unreadable");
+  }
+
+  /** @param {import("./unfinished.js").Unfinished | null} ticket */
+  async #tellCancelled(ticket) {
+    if (!ticket) return;
+    forget(ticket.fileId);
+    try {
+      await cancelUpload(ticket.fileId, ticket.token);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      // Otherwise it is gone already, or nobody can be told: what is left expires by itself.
+      if (error.code === "wrong_state" && this.#state === "cancelled") await this.#wasComplete(ticket);
+    }
+  }
+
+  /** `cancel` came too late: the file is there, and the person should know. @param {import("./unfinished.js").Unfinished} ticket */
+  async #wasComplete(ticket) {
+    const facts = await fileFacts(ticket.fileId);
+    if (facts.status !== "completed") return;
+    this.result = { share_url: ticket.shareUrl, value: facts.download_url, sha256: facts.sha256, receipt: {} };
+    this.stored = this.size;
+    this.#become("done");
+  }
+
+  /** Forgets the upload at the server; the next try is a new one. */
+  #abandon() {
+    if (this.#ticket) forget(this.#ticket.fileId);
+    this.#ticket = null;
+    this.#fromEarlier = false;
+    this.#key = randomKey();
+    this.stored = 0;
+  }
+
+  /** Stops what is under way; nothing late is listened to. */
+  #stop() {
+    this.#turn += 1;
+    clearTimeout(this.#timer);
+    this.#release();
+  }
+
+  #release() {
+    this.#connection?.pause();
+    this.#connection = null;
+    this.place = null;
+  }
+
+  /** @param {number} sent */
+  #digestTo(sent) {
+    this.#digest ??= new Digest(this.#file);
+    this.#digest.follow(sent);
+    return this.#digest;
+  }
+
+  #dropDigest() {
+    this.#digest?.stop();
+    this.#digest = null;
+  }
+
+  /** @param {State} state @param {string} [message] */
+  #become(state, message = "") {
+    this.#state = state;
+    this.message = message;
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

@@ -13,6 +13,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
+PLACE = os.path.join(VENV, ".place")  # written last: an environment half made, or moved, is made again
 REQUIREMENTS = {"run": ["requirements.txt"], "dev": ["requirements.txt", "requirements-dev.txt"]}
 LEAST = (3, 11)
 VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -39,13 +40,21 @@ def new_enough(python):
 def find_python():
     if sys.version_info[:2] >= LEAST and sys.prefix == sys.base_prefix:
         return sys.executable
-    for name in ["python3"] + ["python3.%d" % minor for minor in range(20, LEAST[1] - 1, -1)]:
+    for name in ["python3", *(f"python3.{minor}" for minor in range(20, LEAST[1] - 1, -1))]:
         path = shutil.which(name)
         if path and new_enough(path):
             return path
     if sys.version_info[:2] >= LEAST:
         return sys.executable
-    return fail("it needs Python 3.11 or newer, and found %d.%d only." % sys.version_info[:2])
+    return fail(f"it needs Python 3.11 or newer, and found {sys.version_info[0]}.{sys.version_info[1]} only.")
+
+
+def content_of(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def find_uv():
@@ -57,14 +66,14 @@ def run(command):
     environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", VIRTUAL_ENV=VENV)
     done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=environment)
     if done.returncode:
-        fail("`%s` failed; its own words stand above." % " ".join(command))
+        fail(f"`{' '.join(command)}` failed; its own words stand above.")
 
 
 def make_venv(uv):
     python = find_python()
     if os.path.lexists(VENV):
         shutil.rmtree(VENV)  # half made, or its Python is gone
-    print("Making the virtual environment .venv with %s ..." % python, flush=True)
+    print(f"Making the virtual environment .venv with {python} ...", flush=True)
     if uv:
         run([uv, "venv", "--quiet", "--python", python, VENV])
     elif output_of([python, "-c", "import ensurepip, venv"]) is not None:
@@ -74,21 +83,21 @@ def make_venv(uv):
     else:
         version = output_of([python, "-c", VERSION])
         fail(
-            "%s has no `ensurepip` and no `pip`. Please install the package python%s-venv (Debian's name), or uv."
-            % (python, version)
+            f"{python} has no `ensurepip` and no `pip`. "
+            f"Please install the package python{version}-venv (Debian's name), or uv."
         )
 
 
 def install(uv, files):
-    print("Installing %s ..." % " and ".join(files), flush=True)
+    print(f"Installing {' and '.join(files)} ...", flush=True)
     wanted = [part for name in files for part in ("-r", name)]
     if uv:
-        run([uv, "pip", "install", "--quiet", "--python", VENV_PYTHON] + wanted)
+        run([uv, "pip", "install", "--quiet", "--python", VENV_PYTHON, *wanted])
     elif output_of([VENV_PYTHON, "-c", "import pip"]) is not None:
-        run([VENV_PYTHON, "-m", "pip", "install", "--quiet"] + wanted)
+        run([VENV_PYTHON, "-m", "pip", "install", "--quiet", *wanted])
     else:
         # Debian's own pip can fill an environment that has none.
-        run([find_python(), "-m", "pip", "--python", VENV_PYTHON, "install", "--quiet"] + wanted)
+        run([find_python(), "-m", "pip", "--python", VENV_PYTHON, "install", "--quiet", *wanted])
 
 
 def digest_of(files):
@@ -100,11 +109,7 @@ def digest_of(files):
 
 
 def stamped(files):
-    try:
-        with open(os.path.join(VENV, ".stamp-" + files[-1])) as file:
-            return file.read() == digest_of(files) and os.path.exists(VENV_PYTHON)
-    except FileNotFoundError:
-        return False
+    return content_of(os.path.join(VENV, ".stamp-" + files[-1])) == digest_of(files) and os.path.exists(VENV_PYTHON)
 
 
 def main():
@@ -117,10 +122,9 @@ def main():
         if stamped(files):  # another start was first
             return
         uv = find_uv()
-        place = os.path.join(VENV, ".place")  # written last, so that a half made environment is made again
-        if not (os.path.exists(VENV_PYTHON) and os.path.exists(place) and open(place).read() == VENV):
+        if not (os.path.exists(VENV_PYTHON) and content_of(PLACE) == VENV):
             make_venv(uv)
-            with open(place, "w") as file:
+            with open(PLACE, "w") as file:
                 file.write(VENV)
         install(uv, files)
         with open(os.path.join(VENV, ".stamp-" + files[-1]), "w") as file:

@@ -15,7 +15,7 @@ from quotas.models import AudienceLimit, DailyUsage, LimitProfile
 from quotas.rules import DayLimitExceeded, FileLimitExceeded, Usage
 from quotas.seeds import GIB, SEEDS
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
 DAY = date(2026, 11, 23)
 SOMEBODY = rules.address_person("192.0.2.7")

@@ -90,6 +90,10 @@ class Store(ABC):
         """How many bytes of the upload or object are stored; 0 where there is none."""
 
     @abstractmethod
+    async def room(self) -> int | None:
+        """How many bytes could still be stored now; None where nobody knows."""
+
+    @abstractmethod
     async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
         """The bytes `start` to `start + length` of a finished object, in blocks of at most 1 MiB.
 
@@ -105,5 +109,5 @@ class Store(ABC):
         """Raise a `StorageError` that says why, where an upload could not be stored now."""
 
     @abstractmethod
-    async def keys(self) -> AsyncIterator[tuple[str, float]]:
-        """Every key that takes room, finished or not, with its age in seconds; for the cleanup."""
+    async def keys(self) -> list[tuple[str, float]]:
+        """Every key that takes room, finished or not, with the seconds since it last changed; for the cleanup."""

@@ -1,0 +1,27 @@
+"""SHA-256 and CRC-32 of a growing object, made as its bytes pass by. Needs no Django."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+
+from uploads.storage.base import Buffer, Digests
+
+
+class RunningDigest:
+    """Both digests over the first `offset` bytes. Updating releases the GIL, so call it from a thread."""
+
+    __slots__ = ("_crc32", "_sha256", "offset")
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._crc32 = 0
+        self.offset = 0
+
+    def update(self, blocks: Iterable[Buffer]) -> None:
+        for block in blocks:
+            self._sha256.update(block)
+            self._crc32 = zlib.crc32(block, self._crc32)
+            self.offset += len(block)
+
+    def result(self) -> Digests:
+        return Digests(self._sha256.hexdigest(), self._crc32)

@@ -1,0 +1,389 @@
+"""Files on local disk: `partial/<key>.part` while they grow, `files/<k>/<key>` when they are whole. Needs no Django.
+
+How much is stored is what the disk says: the length of the partial file, which a killed process leaves true. After a
+reboot the operating system may have lost what was not synced; a small `<key>.sync` file beside the partial one holds
+the last synced offset and the boot it belongs to, and what lies beyond it is cut off.
+"""
+
+import asyncio
+import errno
+import fcntl
+import json
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from uploads.storage.base import (
+    Buffer,
+    Digests,
+    ObjectMissingError,
+    PartialObject,
+    RewindError,
+    StorageFullError,
+    StorageUnavailableError,
+    Store,
+)
+from uploads.storage.digest import RunningDigest
+
+MIB = 1024 * 1024
+READ_BLOCK_BYTES = MIB
+HASH_BLOCK_BYTES = 4 * MIB
+SYNC_BYTES = 64 * MIB  # a checkpoint comes after this much and
+SYNC_SECONDS = 5.0  # this long, whichever is later: syncing more often halves the rate (performance.md)
+LOCK_SECONDS = 5.0
+FLOOR_CHECK_BYTES = 64 * MIB
+DIGESTS_KEPT = 1024  # running digests of uploads whose connection was lost; a few hundred bytes each
+
+# Its own threads: Django's executor serialises the whole process's database work. A sync can take seconds on a busy
+# disk and must not keep writes waiting, so that it has threads of its own again.
+_threads = ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 2) + 4), thread_name_prefix="storage")
+_sync_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-sync")
+
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+T = TypeVar("T")
+
+
+def _boot_id() -> str:
+    """What tells this boot of the machine from the one before; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _translate(error: OSError) -> StorageFullError | StorageUnavailableError:
+    if error.errno in _FULL:
+        return StorageFullError(str(error))
+    return StorageUnavailableError(str(error))
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run blocking file work in the storage's threads; OSErrors come out as the port's."""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, partial(function, *args))
+    except OSError as error:
+        raise _translate(error) from error
+
+
+class LocalPartial(PartialObject):
+    """A partial file, locked for this writer (`flock`), or a finished one that only waits to be told so."""
+
+    def __init__(self, store: "LocalStore", key: str, descriptor: int, offset: int, finished: bool) -> None:
+        self._store, self._key, self._descriptor, self._finished = store, key, descriptor, finished
+        self.offset = offset
+        self._digest = store.take_digest(key, offset)
+        self._job: asyncio.Future[Any] | None = None
+        self._sync: asyncio.Task[None] | None = None
+        self._synced = offset
+        self._synced_at = time.monotonic()
+        self._floor_checked = -FLOOR_CHECK_BYTES
+        self._closed = False
+
+    async def append(self, blocks: Sequence[Buffer]) -> None:
+        await self._raise_failed_sync()
+        await self._work(self._append, blocks)
+        due = self.offset - self._synced >= SYNC_BYTES and time.monotonic() - self._synced_at >= SYNC_SECONDS
+        if due and self._sync is None:
+            self._sync = asyncio.create_task(self._checkpoint(self.offset))
+
+    async def digests(self) -> Digests:
+        while self._digest.offset < self.offset:
+            await self._work(self._catch_up)
+        return self._digest.result()
+
+    async def finish(self) -> None:
+        if self._sync is not None:
+            await asyncio.wait({self._sync})
+            await self._raise_failed_sync()
+        if not self._finished:
+            await self._work(self._publish)
+            self._finished = True
+        await self.close()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        # A thread may still be writing for a task that was cancelled: the descriptor must outlive it.
+        pending = {job for job in (self._job, self._sync) if job is not None and not job.done()}
+        if pending:
+            await asyncio.wait(pending)
+        if not self._finished:
+            self._store.keep_digest(self._key, self._digest)
+        os.close(self._descriptor)  # and with it the lock
+
+    # The functions below run in a thread.
+
+    def _append(self, blocks: Sequence[Buffer]) -> None:
+        state = os.fstat(self._descriptor)
+        if state.st_nlink == 0:
+            raise StorageUnavailableError("the partial file was removed from the disk")
+        if state.st_size < self.offset:
+            # Somebody cut the file: what is left counts, and is hashed anew.
+            self.offset, self._digest = state.st_size, RunningDigest()
+            self._synced = min(self._synced, self.offset)
+            raise RewindError(self.offset, "storage_unavailable")
+        if self.offset - self._floor_checked >= FLOOR_CHECK_BYTES:
+            if self._store.free_bytes() < sum(map(len, blocks)):
+                raise StorageFullError("the disk is down to the free space that is kept")
+            self._floor_checked = self.offset
+        start = self.offset
+        pending = [memoryview(block) for block in blocks]
+        while pending:
+            written = os.pwritev(self._descriptor, pending[:512], self.offset)
+            self.offset += written
+            while pending and written >= len(pending[0]):
+                written -= len(pending.pop(0))
+            if written:
+                pending[0] = pending[0][written:]
+        if self._digest.offset == start:
+            self._digest.update(blocks)
+        else:
+            # The prefix from before a restart is hashed beside the new bytes, so that little is left at the end.
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        block = os.pread(
+            self._descriptor, min(HASH_BLOCK_BYTES, self.offset - self._digest.offset), self._digest.offset
+        )
+        if not block and self._digest.offset < self.offset:
+            raise StorageUnavailableError("the partial file is shorter than what was stored")
+        self._digest.update([block])
+
+    def _publish(self) -> None:
+        os.fsync(self._descriptor)
+        part, target = self._store.partial_path(self._key), self._store.final_path(self._key)
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        os.replace(part, target)
+        _sync_folder(target.parent)
+        _sync_folder(part.parent)
+        self._store.sync_path(self._key).unlink(missing_ok=True)
+
+    def _write_checkpoint(self, offset: int) -> None:
+        os.fdatasync(self._descriptor)
+        self._store.write_sync_mark(self._key, offset)
+
+    # And these do not.
+
+    async def _work(self, function: Callable[..., T], *args: Any) -> T:
+        """Run `function` in a thread; a cancelled caller leaves it running, and `close` waits for it."""
+        self._job = asyncio.ensure_future(_in_thread(function, *args))
+        return await asyncio.shield(self._job)
+
+    async def _checkpoint(self, offset: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(_sync_threads, self._write_checkpoint, offset)
+        self._synced, self._synced_at = offset, time.monotonic()
+
+    async def _raise_failed_sync(self) -> None:
+        """After a failed sync the operating system may have dropped what it could not write: go back to safe ground."""
+        if self._sync is None or not self._sync.done():
+            return
+        finished, self._sync = self._sync, None
+        error = finished.exception()
+        if isinstance(error, OSError):
+            await self._work(os.ftruncate, self._descriptor, self._synced)
+            self.offset, self._digest = self._synced, RunningDigest()
+            raise RewindError(self.offset, "storage_unavailable") from error
+        if error is not None:
+            raise error
+
+
+class LocalStore(Store):
+    """A store under `root`, which keeps at least `free_space_floor` bytes of its disk free."""
+
+    name = "local"
+
+    def __init__(self, root: Path, free_space_floor: int = 0) -> None:
+        self._root, self._floor = root, free_space_floor
+        self._boot = _boot_id()
+        self._digests: OrderedDict[str, RunningDigest] = OrderedDict()
+        for folder in (root / "partial", root / "files"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    # Paths are made of checked keys only, never of names.
+
+    def partial_path(self, key: str) -> Path:
+        return self._root / "partial" / f"{self._checked(key)}.part"
+
+    def sync_path(self, key: str) -> Path:
+        return self._root / "partial" / f"{self._checked(key)}.sync"
+
+    def final_path(self, key: str) -> Path:
+        return self._root / "files" / self._checked(key)[:2] / key
+
+    @staticmethod
+    def _checked(key: str) -> str:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is no storage key")
+        return key
+
+    def free_bytes(self) -> int:
+        """What the disk has free beyond the floor, in bytes; may be negative."""
+        state = os.statvfs(self._root)
+        return state.f_bavail * state.f_frsize - self._floor
+
+    def take_digest(self, key: str, offset: int) -> RunningDigest:
+        digest = self._digests.pop(key, None)
+        return digest if digest is not None and digest.offset <= offset else RunningDigest()
+
+    def keep_digest(self, key: str, digest: RunningDigest) -> None:
+        self._digests[key] = digest
+        while len(self._digests) > DIGESTS_KEPT:
+            self._digests.popitem(last=False)
+
+    def write_sync_mark(self, key: str, offset: int) -> None:
+        path = self.sync_path(key)
+        fresh = path.with_suffix(".sync-new")
+        with open(fresh, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump({"boot": self._boot, "offset": offset}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+
+    async def open(self, key: str, size: int) -> LocalPartial:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            opened = await _in_thread(self._open, key, size)
+            if opened is not None:
+                descriptor, offset, finished = opened
+                return LocalPartial(self, key, descriptor, offset, finished)
+            if time.monotonic() > deadline:
+                raise StorageUnavailableError("another writer holds this upload")
+            await asyncio.sleep(0.05)
+
+    def _open(self, key: str, size: int) -> tuple[int, int, bool] | None:
+        """(descriptor, offset, finished), or None while another writer holds the lock."""
+        final = self.final_path(key)
+        try:
+            return os.open(final, os.O_RDONLY | os.O_NOFOLLOW), final.stat().st_size, True
+        except FileNotFoundError:
+            pass
+        part = self.partial_path(key)
+        new = not part.exists()
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not part.exists() or os.fstat(descriptor).st_ino != part.stat().st_ino:
+                raise BlockingIOError  # finished or removed between our opening and locking it
+            if new:
+                self.write_sync_mark(key, 0)
+            offset = self._true_offset(key, os.fstat(descriptor).st_size, size)
+            os.ftruncate(descriptor, offset)
+            if size - offset > self.free_bytes():
+                raise StorageFullError(f"{size - offset} bytes are missing, and the disk has no room for them")
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor, offset, False
+
+    def _true_offset(self, key: str, length: int, size: int) -> int:
+        try:
+            mark = json.loads(self.sync_path(key).read_text())
+            boot, synced = str(mark["boot"]), int(mark["offset"])
+        except (OSError, ValueError, KeyError, TypeError):
+            boot, synced = "", 0  # a mark that cannot be read proves nothing
+        return min(length, size) if boot and boot == self._boot else min(length, size, synced)
+
+    async def stored_bytes(self, key: str) -> int:
+        return await _in_thread(self._stored_bytes, key)
+
+    def _stored_bytes(self, key: str) -> int:
+        for path in (self.final_path(key), self.partial_path(key)):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return 0
+
+    async def room(self) -> int:
+        return max(0, await _in_thread(self.free_bytes))
+
+    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        def open_final() -> int:
+            try:
+                return os.open(self.final_path(key), os.O_RDONLY | os.O_NOFOLLOW)
+            except FileNotFoundError as error:
+                raise ObjectMissingError(key) from error
+
+        return _blocks(await _in_thread(open_final), start, length)
+
+    async def delete(self, key: str) -> None:
+        def remove() -> None:
+            for path in (self.final_path(key), self.partial_path(key), self.sync_path(key)):
+                path.unlink(missing_ok=True)
+
+        self._digests.pop(key, None)
+        await _in_thread(remove)
+
+    async def check(self) -> None:
+        def probe() -> None:
+            if self.free_bytes() <= 0:
+                raise StorageFullError("the disk is down to the free space that is kept")
+            path = self._root / "partial" / f".probe-{os.getpid()}"
+            path.write_bytes(b"probe")
+            path.unlink(missing_ok=True)
+
+        await _in_thread(probe)
+
+    async def keys(self) -> list[tuple[str, float]]:
+        def scan() -> list[tuple[str, float]]:
+            now = time.time()
+            found: dict[str, float] = {}
+            for path in [*self._root.glob("partial/*"), *self._root.glob("files/*/*")]:
+                key = path.name.split(".")[0]
+                if _KEY.fullmatch(key):
+                    try:
+                        age = max(0.0, now - path.stat().st_mtime)
+                    except FileNotFoundError:
+                        continue  # finished or removed while we looked
+                    found[key] = min(age, found.get(key, age))
+            return list(found.items())
+
+        return await _in_thread(scan)
+
+
+async def _blocks(descriptor: int, start: int, length: int) -> AsyncIterator[bytes]:
+    """`length` bytes from `start`, the next block being read while the one before is sent."""
+    position, end = start, start + length
+    ahead: asyncio.Future[bytes] | None = None
+    try:
+        while position < end:
+            if ahead is None:
+                ahead = asyncio.ensure_future(
+                    _in_thread(os.pread, descriptor, min(READ_BLOCK_BYTES, end - position), position)
+                )
+            block = await asyncio.shield(ahead)
+            ahead = None
+            if not block:
+                raise StorageUnavailableError("the stored file is shorter than it was")
+            position += len(block)
+            if position < end:
+                ahead = asyncio.ensure_future(
+                    _in_thread(os.pread, descriptor, min(READ_BLOCK_BYTES, end - position), position)
+                )
+            yield block
+    finally:
+        if ahead is not None and not ahead.done():
+            # The descriptor must outlive the thread that reads from it.
+            ahead.add_done_callback(lambda future: (future.exception(), os.close(descriptor)))
+        else:
+            os.close(descriptor)

@@ -1,6 +1,9 @@
-"""The admin site; the apps register their own pages on it."""
+"""The admin site; the apps register their own pages on it, and the live page is mounted here."""
+
+from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
 
@@ -8,3 +11,9 @@ class DirectDriveXAdminSite(AdminSite):
     site_title = "DirectDriveX"
     site_header = "DirectDriveX"
     index_title = _("Administration")
+
+    def get_urls(self) -> list[Any]:
+        from monitoring import views
+
+        live = path("monitoring/live/", self.admin_view(views.live), {"site": self}, name="live")
+        return [live, *super().get_urls()]

@@ -1,0 +1,90 @@
+"""How the admin shows a file's facts: one method a fact. Upload tokens and their digests are never among them."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from quotas.sizes import short_size
+from uploads import shown
+from uploads.models import FileEvent, StoredFile
+
+
+def change_of(event: FileEvent) -> str:
+    """`from → to`, or the state alone where the event left it as it was."""
+    new = shown.STATE_WORDS.get(event.new_status, event.new_status)
+    if not event.old_status or event.old_status == event.new_status:
+        return str(new)
+    return f"{shown.STATE_WORDS.get(event.old_status, event.old_status)} → {new}"
+
+
+def exact(size: int) -> str:
+    """ "3.38 GiB (3,624,892,618 bytes)"."""
+    return str(_("%(short)s (%(bytes)s bytes)") % {"short": short_size(size), "bytes": f"{size:,}"})
+
+
+class FileFields:
+    """The facts of `StoredFile` for a `ModelAdmin`; `file.now` is the `shown.Look` of the request."""
+
+    fieldsets = (
+        (None, {"fields": ("filename", "shown_state", "exact_size", "exact_stored", "content_type", "id")}),
+        (_("Sender"), {"fields": ("shown_sender", "person", "visitor", "quota_day", "quota_reserved")}),
+        (
+            _("Times"),
+            {"fields": ("created_at", "last_seen_at", "completed_at", "upload_expires_at", "expires_at")},
+        ),
+        (_("Digests"), {"fields": ("storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
+    )
+    readonly_fields = tuple(field for _title, options in fieldsets for field in options["fields"])
+
+    @admin.display(description=_("size"), ordering="size")
+    def shown_size(self, file: StoredFile) -> str:
+        return short_size(file.size)
+
+    @admin.display(description=_("size"))
+    def exact_size(self, file: StoredFile) -> str:
+        return exact(file.size)
+
+    @admin.display(description=_("stored"))
+    def exact_stored(self, file: StoredFile) -> str:
+        stored = file.now.stored(file)
+        return f"{shown.percent(stored, file.size)} %, {exact(stored)}"
+
+    @admin.display(description=_("state"), ordering="status")
+    def shown_state(self, file: StoredFile) -> str:
+        state = file.now.state(file)
+        words: Any = shown.STATE_WORDS[state]
+        ticket = file.now.tickets.get(str(file.pk))
+        if ticket is not None and state == shown.Shown.QUEUED:
+            reason = shown.REASONS[ticket.waiting_for.value]
+            place = _("place %(position)d, waits %(reason)s") % {"position": ticket.position, "reason": reason}
+            return format_html('<span class="ddx-state ddx-{}">{}</span> <small>{}</small>', state, words, place)
+        return format_html('<span class="ddx-state ddx-{}">{}</span>', state, words)
+
+    @admin.display(description=_("stored"))
+    def shown_percent(self, file: StoredFile) -> str:
+        return f"{shown.percent(file.now.stored(file), file.size)} %"
+
+    @admin.display(description=_("sender"), ordering="owner__username")
+    def shown_sender(self, file: StoredFile) -> str:
+        if file.owner is not None:
+            return file.owner.get_username()
+        return str(_("anonymous, %(person)s") % {"person": file.person.removeprefix("address:")})
+
+    @admin.display(description=_("last error"), ordering="error_code")
+    def last_error(self, file: StoredFile) -> str:
+        if not file.error_code:
+            return "–"
+        return format_html('<span class="ddx-error" title="{}">{}</span>', file.error_detail, file.error_code)
+
+    @admin.display(description=_("CRC-32"))
+    def shown_crc32(self, file: StoredFile) -> str:
+        return "–" if file.crc32 is None else f"{file.crc32:08x}"
+
+    @admin.display(description=_("receipt"))
+    def shown_receipt(self, file: StoredFile) -> str:
+        if file.receipt is None:
+            return "–"
+        return format_html('<pre class="ddx-receipt">{}</pre>', json.dumps(file.receipt, indent=2, ensure_ascii=False))

@@ -1,0 +1,93 @@
+"""How a file looks right now: its row, with what its slot lease and its connection say. For people who look on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from uploads.errors import every_error
+from uploads.intake import registry
+from uploads.intake.registry import TransferView
+from uploads.models import STATUS_CHOICES, StoredFile
+from uploads.slots.keeper import get_keeper
+from uploads.slots.manager import LeaseView, SlotsUnavailableError, TicketView, WaitingFor
+from uploads.states import ACTIVE, Shown, Status
+
+STATE_WORDS: dict[str, Any] = {str(value): word for value, word in STATUS_CHOICES} | {
+    Shown.QUEUED.value: _("in the line"),
+    Shown.UPLOADING.value: _("uploading"),
+}
+
+REASONS: dict[str, Any] = {
+    WaitingFor.USER_SLOTS.value: _("for one of this person's other uploads to end"),
+    WaitingFor.GLOBAL_SLOTS.value: _("for a free slot"),
+    WaitingFor.MEMORY.value: _("for free memory"),
+    WaitingFor.STORAGE.value: _("for the storage"),
+    WaitingFor.PAUSED.value: _("paused by an admin"),
+    WaitingFor.RECOVERY.value: _("for the slots to recover"),
+}
+
+
+# What an admin did, as the history names it.
+ACT_WORDS: dict[str, Any] = {
+    "slot_released": _("An admin released its slot or place in the line."),
+    "paused": _("An admin paused the upload."),
+    "unpaused": _("An admin let the upload go on."),
+    "moved_to_front": _("An admin moved the upload to the front of the line."),
+}
+
+
+def code_words(code: str) -> str:
+    """The sentence for the code of an event or of a file's last error; the code itself where it is not known."""
+    if code in ACT_WORDS:
+        return str(ACT_WORDS[code])
+    error = every_error().get(code)
+    return str(error.sentence) if error else code
+
+
+@dataclass(frozen=True)
+class Look:
+    """One moment: leases, tickets and running transfers, by upload id. `slots_known` is False where they are not."""
+
+    leases: Mapping[str, LeaseView]
+    tickets: Mapping[str, TicketView]
+    transfers: Mapping[str, TransferView]
+    slots_known: bool = True
+
+    def state(self, file: StoredFile) -> str:
+        """The stored state, or for a pending file `queued` or `uploading`, as its lease says."""
+        key = str(file.pk)
+        if file.status == Status.PENDING and key in self.leases:
+            return Shown.UPLOADING.value
+        if file.status == Status.PENDING and key in self.tickets:
+            return Shown.QUEUED.value
+        return file.status
+
+    def place(self, file: StoredFile) -> LeaseView | TicketView | None:
+        key = str(file.pk)
+        return self.leases.get(key) or self.tickets.get(key)
+
+    def stored(self, file: StoredFile) -> int:
+        """The bytes stored: the connection's own count where there is one, else the row's last checkpoint."""
+        transfer = self.transfers.get(str(file.pk)) if file.status in ACTIVE else None
+        return transfer.stored if transfer else file.stored_bytes
+
+
+def percent(stored: int, size: int) -> int:
+    """Whole percent, 100 only when all is stored; an empty file is whole from the start."""
+    return 100 * stored // size if size else 100
+
+
+async def look() -> Look:
+    """Look at the slots and transfers of this process; a slot store that cannot be reached shows none."""
+    transfers = {view.upload_id: view for view in registry.views()}
+    try:
+        slots = await get_keeper().snapshot()
+    except SlotsUnavailableError:
+        return Look({}, {}, transfers, slots_known=False)
+    return Look(
+        {lease.upload_id: lease for lease in slots.leases},
+        {ticket.upload_id: ticket for ticket in slots.tickets},
+        transfers,
+    )

@@ -100,6 +100,7 @@ class FileEvent(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering: ClassVar = ["at", "id"]
+        indexes: ClassVar = [models.Index(fields=["at"], name="event_by_age")]
 
     def __str__(self) -> str:
         return f"{self.old_status or '-'} → {self.new_status}"

@@ -1,0 +1,288 @@
+"""A client of the wire contract, written from wire.md alone: what a program of somebody else's would look like.
+
+Used by tests, trials and benchmarks; imports nothing of the server.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+RECONNECT_AFTER = frozenset({1001, 1006, 1011, 1012, 1013, 4408})
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0
+
+
+class Refused(Exception):
+    """The server refused for good: its `code`, its sentence, and all that came with it."""
+
+    def __init__(self, code: str, sentence: str = "", **extra: Any) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code, self.sentence, self.extra = code, sentence, extra
+
+
+class Source(Protocol):
+    """Bytes that can be read again from any offset."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+
+class FileSource:
+    """A file on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+
+class PatternSource:
+    """`size` bytes that need no disk, differ from block to block, and are the same for the same seed."""
+
+    BLOCK = 1024 * 1024
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        self.size = size
+        self._noise = hashlib.shake_256(str(seed).encode()).digest(self.BLOCK)
+
+    def _block(self, number: int) -> bytes:
+        return number.to_bytes(8, "big") + self._noise[8:]
+
+    def read(self, offset: int, length: int) -> bytes:
+        end = min(offset + length, self.size)
+        parts = []
+        while offset < end:
+            number, within = divmod(offset, self.BLOCK)
+            part = self._block(number)[within : within + end - offset]
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+
+def sha256_of(source: Source) -> str:
+    """The digest of the whole source, in lower-case hex."""
+    digest = hashlib.sha256()
+    for offset in range(0, source.size, PatternSource.BLOCK):
+        digest.update(source.read(offset, PatternSource.BLOCK))
+    return digest.hexdigest()
+
+
+@dataclass
+class Upload:
+    """One upload in the client's eyes: what initiation gave, where it stands, and all the messages that came."""
+
+    file_id: str
+    token: str
+    url: str
+    answer: dict[str, Any]
+    received: int = 0
+    stored: int = 0
+    connections: int = 0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message["type"] == kind]
+
+
+class Client:
+    """Speaks to one server as one person. `async with Client("http://127.0.0.1:8000") as client: ...`"""
+
+    def __init__(self, base_url: str, headers: dict[str, str] | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = headers or {}
+
+    async def __aenter__(self) -> "Client":
+        # A program keeps no cookies: the upload token is its credential.
+        self.http = aiohttp.ClientSession(
+            self.base_url, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
+
+    async def call(self, method: str, path: str, *, token: str | None = None, **arguments: Any) -> Any:
+        """One call under /api/v1; returns the JSON of the answer. Raises `Refused` with the problem's code."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= arguments.pop("headers", {})
+        async with self.http.request(method, f"/api/v1/{path}", headers=headers, **arguments) as response:
+            if response.status == 204:
+                return None
+            body = await response.json(content_type=None)
+            if response.status >= 400:
+                problem = dict(body)
+                raise Refused(problem.pop("code"), problem.pop("detail", ""), status=response.status, **problem)
+            return body
+
+    async def initiate(self, filename: str, size: int, **more: Any) -> Upload:
+        """Announce a file. `more` are the optional fields of the call, such as `sha256`."""
+        answer = await self.call("POST", "upload/initiate", json={"filename": filename, "size": size, **more})
+        return self.upload_from(answer)
+
+    def upload_from(self, answer: dict[str, Any]) -> Upload:
+        url = self.base_url.replace("http", "ws", 1) + answer["upload_url"]
+        return Upload(answer["file_id"], answer["upload_token"], url, answer)
+
+    async def status(self, upload: Upload) -> dict[str, Any]:
+        return dict(await self.call("GET", f"upload/status/{upload.file_id}", token=upload.token))
+
+    async def cancel(self, upload: Upload) -> dict[str, Any]:
+        return dict(await self.call("POST", f"upload/cancel/{upload.file_id}", token=upload.token))
+
+    async def digest_of_download(self, upload: Upload) -> str:
+        """The SHA-256 of what the server hands out for the finished upload. Raises `Refused`."""
+        digest = hashlib.sha256()
+        async with self.http.get(upload.answer["download_url"]) as response:
+            if response.status != 200:
+                raise Refused((await response.json(content_type=None))["code"])
+            async for block in response.content.iter_chunked(1024 * 1024):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def connect(self, upload: Upload) -> websockets.connect:
+        """A bare WebSocket to the upload, for those who want to speak for themselves; begins with no `start`."""
+        return websockets.connect(
+            upload.url,
+            compression=None,
+            proxy=None,
+            max_size=None,
+            ping_interval=None,
+            additional_headers=self._headers,
+        )
+
+    async def send(
+        self,
+        upload: Upload,
+        source: Source,
+        *,
+        sha256: str | None = None,
+        patience: float = 60.0,
+        on_message: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Upload until `success`, and return that message; reconnects by itself and goes on where the server says.
+
+        Gives up with the last failure after `patience` seconds in which nothing more was stored. Raises `Refused`
+        where the server says that there is no use in coming back.
+        """
+        pause, best, deadline = FIRST_PAUSE_SECONDS, -1, time.monotonic() + patience
+        while True:
+            try:
+                async with self.connect(upload) as socket:
+                    upload.connections += 1
+                    return await _Conversation(socket, upload, source, sha256, on_message).hold()
+            except (OSError, websockets.InvalidHandshake, websockets.ConnectionClosed) as failure:
+                code = failure.rcvd.code if isinstance(failure, websockets.ConnectionClosed) and failure.rcvd else 1006
+                if isinstance(failure, websockets.InvalidStatus) and failure.response.status_code < 500:
+                    raise
+                if code not in RECONNECT_AFTER:
+                    raise _refusal(upload, failure) from failure
+                if upload.stored > best:
+                    pause, best, deadline = FIRST_PAUSE_SECONDS, upload.stored, time.monotonic() + patience
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _refusal(upload: Upload, failure: Exception) -> Refused:
+    """The close reason is the code; the message before it, if it arrived, says more."""
+    code = failure.rcvd.reason if isinstance(failure, websockets.ConnectionClosed) and failure.rcvd else ""
+    for message in upload.of_type("error")[-1:]:
+        if message["code"] == code:
+            return Refused(code, message["value"], **{k: v for k, v in message.items() if k not in ("code", "value")})
+    return Refused(code or "closed", str(failure))
+
+
+class _Conversation:
+    """One connection of one upload: a reader that follows the server's messages, a writer that keeps the window."""
+
+    def __init__(
+        self,
+        socket: ClientConnection,
+        upload: Upload,
+        source: Source,
+        sha256: str | None,
+        on_message: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self.socket, self.upload, self.source, self.sha256, self.on_message = socket, upload, source, sha256, on_message
+        self.changed = asyncio.Event()
+        self.sending = False
+        self.finished = False
+        self.offset = 0
+        self.answer_with_resume = False
+        self.seen_ready = False
+        self.chunk = self.window = 0
+
+    async def hold(self) -> dict[str, Any]:
+        await self._say(type="start", token=self.upload.token)
+        writer = asyncio.create_task(self._write())
+        try:
+            async for raw in self.socket:
+                message = json.loads(raw)
+                self.upload.messages.append(message)
+                if self.on_message:
+                    self.on_message(message)
+                if message["type"] in ("success", "cancelled"):
+                    return dict(message)
+                self._follow(message)
+                self.changed.set()
+            raise self.socket.protocol.close_exc
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _say(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message))
+
+    def _follow(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "ready":
+            self.chunk, self.window = message["chunk_size"], message["window"]
+            self._go_from(message["offset"], resume=self.seen_ready)
+            self.seen_ready = self.sending = True
+        elif kind == "progress":
+            self.upload.received, self.upload.stored = message["received"], message["stored"]
+        elif kind == "rewind":
+            self._go_from(message["offset"], resume=True)
+        elif kind == "queued":
+            self.sending = False
+        elif kind == "incomplete" or (kind == "error" and message["code"] == "incomplete"):
+            self.finished = False
+
+    def _go_from(self, offset: int, *, resume: bool) -> None:
+        self.offset = self.upload.received = self.upload.stored = offset
+        self.finished = False
+        self.answer_with_resume = resume
+
+    async def _write(self) -> None:
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            while self.sending and not self.finished:
+                if self.answer_with_resume:
+                    self.answer_with_resume = False
+                    await self._say(type="resume", offset=self.offset)
+                    continue
+                left = self.source.size - self.offset
+                length = min(self.chunk, left)
+                if left == 0:
+                    self.finished = True
+                    await self._say(type="finish", **({"sha256": self.sha256} if self.sha256 else {}))
+                elif self.offset + length <= self.upload.received + self.window:
+                    data = self.source.read(self.offset, length)
+                    self.offset += length  # before the wait: a rewind may come in it
+                    await self.socket.send(data)
+                else:
+                    break

@@ -25,10 +25,9 @@ SIZES: dict[type[models.Field], dict[str, Any]] = {
 MOST_ACCOUNTS_FOUND = 200
 
 
-class AudienceLimitInline(admin.TabularInline):
+class AudienceLimitInline(admin.StackedInline):
     model = AudienceLimit
-    fields = ("audience", "file_bytes", "daily_bytes", "daily_files")
-    readonly_fields = ("audience",)
+    fields = ("file_bytes", "daily_bytes", "daily_files")
     extra = 0
     can_delete = False
     formfield_overrides = SIZES

@@ -86,7 +86,7 @@ class AudienceLimit(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.profile}: {self.get_audience_display()}"
+        return self.get_audience_display()
 
 
 class DailyUsage(models.Model):

@@ -1,13 +1,35 @@
 """The program as an ASGI application: HTTP to Django, WebSockets to the consumers."""
 
 import os
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "directdrivex.settings")
 django_application = get_asgi_application()
 
-from uploads.routing import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
+from django.conf import settings  # noqa: E402 - these need the apps to be loaded
 
-application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(websocket_urlpatterns)})
+from directdrivex.bodies import BodyLimit  # noqa: E402
+from directdrivex.proxies import ForwardedHeaders  # noqa: E402
+from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
+from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
+
+
+async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse the handshake of a WebSocket at an address that has none."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+application = ForwardedHeaders(
+    ProtocolTypeRouter(
+        {
+            "http": BodyLimit(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+            "websocket": URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]),
+        }
+    ),
+    settings.TRUSTED_PROXIES,
+)

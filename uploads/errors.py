@@ -37,11 +37,17 @@ class UploadError(Exception):
         self._detail = detail
         self.retry_after = retry_after
         self.extra = extra
+        self.noted = False  # True once its cause is kept beside the file
 
     @property
     def detail(self) -> str:
         """The sentence, in the language that is active when it is read."""
         return str(self._detail or self.sentence)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The further members of the answer, ready for JSON."""
+        return self.extra
 
 
 class InvalidRequest(UploadError):
@@ -51,8 +57,16 @@ class InvalidRequest(UploadError):
     sentence = _("The request could not be understood.")
 
     def __init__(self, field: str, reason: str | Promise, *more: tuple[str, str | Promise]) -> None:
-        errors = [{"field": name, "reason": str(why)} for name, why in ((field, reason), *more)]
-        super().__init__(" ".join(str(error["reason"]) for error in errors), errors=errors)
+        super().__init__()
+        self.problems = ((field, reason), *more)
+
+    @property
+    def detail(self) -> str:
+        return " ".join(str(reason) for _field, reason in self.problems)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        return {"errors": [{"field": field, "reason": str(reason)} for field, reason in self.problems]}
 
 
 class BodyTooLarge(UploadError):

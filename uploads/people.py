@@ -1,21 +1,144 @@
-"""Who is asking: the client's address, the person whom limits count by, and the visitor whose uploads are theirs."""
+"""Who is asking: the account or address that limits count by, and the visitor whose uploads are theirs (wire.md).
 
+The client's address, scheme and host are already those that trusted proxies forwarded: `directdrivex/proxies.py`.
+"""
+
+import hmac
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+from ninja.utils import check_csrf
 
 from quotas.rules import Person, account_person, address_person
-from quotas.rules import client_address as nearest_client
+from uploads.errors import Forbidden, Unauthorized
+from uploads.intake.origin import is_foreign
+from uploads.models import StoredFile
+from uploads.services import Sender, token_matches
+
+VISITOR_SALT = "uploads.visitor"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def client_address(request: Any) -> str:
-    """The address of the client of a Django request; forwarded headers count only from TRUSTED_PROXIES."""
-    return nearest_client(
-        request.META.get("REMOTE_ADDR", ""),
-        [entry for entry in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if entry.strip()],
-        settings.TRUSTED_PROXIES,
-    )
+@dataclass(frozen=True)
+class Caller:
+    """The one behind a request. `visitor` is theirs by a valid cookie; `new_visitor` is what a first contact gets."""
+
+    person: Person
+    account_id: int | None
+    visitor: str
+    new_visitor: str
+
+    def as_sender(self) -> Sender:
+        return Sender(self.person, self.account_id, "" if self.account_id else self.visitor or self.new_visitor)
+
+    def owns(self, file: StoredFile) -> bool:
+        if self.account_id is not None and file.owner_id == self.account_id:
+            return True
+        return bool(self.visitor) and hmac.compare_digest(file.visitor, self.visitor)
 
 
-def person_of(user: Any, address: str) -> Person:
-    return account_person(user.pk) if user.is_authenticated else address_person(address)
+async def caller_of(request: HttpRequest) -> Caller:
+    user = await request.auser()
+    address = request.META.get("REMOTE_ADDR", "")
+    person = account_person(user.pk) if user.is_authenticated else address_person(address)
+    fresh = getattr(request, "new_visitor", "")
+    return Caller(person, user.pk if user.is_authenticated else None, visitor_of(request), fresh)
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address that failed sign-ins are counted by."""
+    return request.META.get("REMOTE_ADDR", "")
+
+
+def refuse_foreign_page(request: HttpRequest) -> None:
+    """Raise `Forbidden` for a state-changing request that another site's page sent."""
+    origin = request.headers.get("Origin")
+    own = {"scheme": request.scheme, "headers": [(b"host", request.get_host().encode("latin-1"))]}
+    if request.method not in SAFE_METHODS and is_foreign(origin, own, settings.PUBLIC_URL):
+        raise Forbidden()
+
+
+def refuse_forged(request: HttpRequest) -> None:
+    """Raise `Forbidden` where a request that a cookie authorises lacks the CSRF token."""
+    if request.method not in SAFE_METHODS and check_csrf(request) is not None:
+        raise Forbidden()
+
+
+async def authorise(request: HttpRequest, file: StoredFile) -> None:
+    """Let the upload's token, its owner's session or its visitor's cookie through; raise for all others.
+
+    A token that was sent decides alone, whatever cookies come along. Raises `Unauthorized` or `Forbidden`.
+    """
+    header = request.headers.get("Authorization")
+    if header is not None:
+        scheme, _space, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token_matches(file, token.strip()):
+            raise Unauthorized()
+        return
+    caller = await caller_of(request)
+    if caller.owns(file):
+        refuse_forged(request)
+    elif caller.account_id is not None or caller.visitor:
+        raise Forbidden()
+    else:
+        raise Unauthorized()
+
+
+# --- the visitor's cookie ---
+
+
+def visitor_of(request: HttpRequest) -> str:
+    """The visitor that the signed cookie names; empty where there is none or it was tampered with."""
+    try:
+        return str(signing.loads(request.COOKIES.get(settings.VISITOR_COOKIE_NAME, ""), salt=VISITOR_SALT))
+    except signing.BadSignature:
+        return ""
+
+
+@sync_and_async_middleware
+def visitor_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Give a person's first contact with a page or the API a signed cookie, by which their uploads stay theirs."""
+    from asgiref.sync import iscoroutinefunction
+
+    def greet(request: HttpRequest) -> None:
+        request.new_visitor = "" if visitor_of(request) else uuid.uuid4().hex  # type: ignore[attr-defined]
+
+    def part(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        fresh = request.new_visitor  # type: ignore[attr-defined]
+        if fresh and _is_met_here(request):
+            response.set_cookie(
+                settings.VISITOR_COOKIE_NAME,
+                signing.dumps(fresh, salt=VISITOR_SALT),
+                max_age=settings.VISITOR_COOKIE_AGE_SECONDS,
+                secure=request.is_secure(),
+                httponly=True,
+                samesite="Lax",
+            )
+        return response
+
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            greet(request)
+            answer: Awaitable[HttpResponseBase] = get_response(request)
+            return part(request, await answer)
+
+        return asynchronous
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        greet(request)
+        return part(request, get_response(request))
+
+    return synchronous
+
+
+def _is_met_here(request: HttpRequest) -> bool:
+    """Pages and uploads; a download, a health check or a style sheet tells nothing about who uploads."""
+    path = request.path
+    return path == "/" or path.startswith(("/api/v1/upload/", "/api/v1/files"))

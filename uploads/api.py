@@ -1,0 +1,257 @@
+"""The JSON calls of wire.md: thin, they ask who it is, call a use-case and put the answer into words."""
+
+import base64
+import binascii
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from ninja import NinjaAPI, Status
+from ninja.parser import Parser
+
+from quotas import services as quotas
+from uploads import links, services
+from uploads.delivery import stream
+from uploads.errors import InvalidRequest, UploadError, WrongState, every_error
+from uploads.intake import registry
+from uploads.models import StoredFile
+from uploads.people import authorise, caller_of, refuse_foreign_page, refuse_forged
+from uploads.problems import from_exception, problem
+from uploads.schemas import (
+    CancelOut,
+    InitiateIn,
+    InitiateOut,
+    MetaOut,
+    MyFilesOut,
+    ProblemOut,
+    QuotaInfo,
+    StatusOut,
+    timestamp,
+)
+from uploads.shown import look
+from uploads.slots.manager import TicketView
+from uploads.states import ACTIVE
+from uploads.states import Status as State
+from uploads.storage import get_store
+
+PAGE_FILES = 50
+# Members that promise a protection: ignoring them would leave a file that looks protected and is not (wire.md).
+NOT_SUPPORTED = ("password", "max_downloads", "expires_in")
+
+
+class JSONOnly(Parser):
+    """Bodies are `application/json` and nothing else: no plain HTML form of another site can send that."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        if request.content_type != "application/json":
+            raise InvalidRequest("Content-Type", _("The body must be application/json."))
+        try:
+            return json.loads(request.body)
+        except (ValueError, RecursionError):
+            raise InvalidRequest("body", _("The body is not JSON that can be read.")) from None
+
+
+api = NinjaAPI(
+    title="DirectDriveX",
+    version="1",
+    description="Send files of any size. Uploads themselves go over a WebSocket; see the README.",
+    docs_url="/docs",
+    openapi_url="/openapi.json",
+    parser=JSONOnly(),
+    urls_namespace="api",
+)
+ERRORS = dict.fromkeys(sorted({e.http_status for e in every_error().values() if e.http_status}), ProblemOut)
+
+
+@api.exception_handler(Exception)
+def on_error(request: HttpRequest, error: Exception) -> HttpResponseBase:
+    return problem(from_exception(error))
+
+
+for _framework_error in (UploadError,):
+    api.add_exception_handler(_framework_error, on_error)
+
+
+@api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, tags=["upload"])
+async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
+    """Announce a file and get the address and the token to upload it with."""
+    refuse_foreign_page(request)
+    caller = await caller_of(request)
+    if caller.account_id is not None:
+        refuse_forged(request)
+    for name in NOT_SUPPORTED:
+        if (payload.model_extra or {}).get(name) is not None:
+            raise InvalidRequest(name, _("This server does not support that yet."))
+    new = services.NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "")
+    file, token = await services.initiate(new, caller.as_sender(), _idempotency(request, caller.person.key))
+    return {
+        "file_id": str(file.pk),
+        "filename": file.filename,
+        "size": file.size,
+        "upload_url": links.upload_path(file.pk),
+        "upload_token": token,
+        "chunk_size": settings.UPLOAD_CHUNK_BYTES,
+        "window": settings.UPLOAD_WINDOW_BYTES,
+        "status": (await look()).state(file),
+        "upload_expires_at": timestamp(file.upload_expires_at),
+        "expires_at": timestamp(file.expires_at),
+        "download_url": links.download_path(file.pk),
+        "share_url": links.share_url(links.origin_of_request(request), file.pk),
+        "quota": await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now()),
+    }
+
+
+def _idempotency(request: HttpRequest, person: str) -> str | None:
+    """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255:
+        raise InvalidRequest("Idempotency-Key", _("An Idempotency-Key has 1 to 255 characters."))
+    return "\n".join((person, hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(request.body).hexdigest()))
+
+
+@api.get("/v1/upload/status/{file_id}", response={200: StatusOut, **ERRORS}, exclude_none=True, tags=["upload"])
+async def status(request: HttpRequest, file_id: str) -> Any:
+    """How far an upload is. Authorised by the upload's token, or by its sender's cookie."""
+    file = await database_sync_to_async(services.find)(file_id)
+    await authorise(request, file)
+    services.refuse_gone(file)
+    now = await look()
+    place = now.place(file)
+    answer: dict[str, Any] = {
+        "file_id": str(file.pk),
+        "status": now.state(file),
+        "offset": await _offset(file),
+        "size": file.size,
+        "upload_expires_at": timestamp(file.upload_expires_at),
+    }
+    if isinstance(place, TicketView):
+        answer["queue_position"] = place.position
+    if file.error_code and (error := every_error().get(file.error_code)):
+        answer["error"] = {"code": error.code, "detail": str(error.sentence), "retryable": error.retryable}
+    return answer
+
+
+async def _offset(file: StoredFile) -> int:
+    """The bytes stored, by the connection that moves them or else by the storage itself."""
+    if file.status == State.COMPLETED:
+        return file.size
+    if file.status not in ACTIVE:
+        return 0
+    live = registry.stored_bytes(str(file.pk))
+    return live if live is not None else await get_store().stored_bytes(str(file.pk))
+
+
+@api.post("/v1/upload/cancel/{file_id}", response={200: CancelOut, **ERRORS}, tags=["upload"])
+async def cancel(request: HttpRequest, file_id: str) -> Any:
+    """Cancel an unfinished upload and remove what was stored of it."""
+    refuse_foreign_page(request)
+    file = await database_sync_to_async(services.find)(file_id)
+    await authorise(request, file)
+    file = await services.cancel(file.pk, "sender")
+    return {"file_id": str(file.pk), "status": file.status}
+
+
+@api.get("/v1/upload/quota-info", response={200: QuotaInfo, **ERRORS}, tags=["upload"])
+async def quota_info(request: HttpRequest) -> Any:
+    """What this person may send, and has sent today."""
+    caller = await caller_of(request)
+    return await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now())
+
+
+def meta_of(file: StoredFile, state: str) -> dict[str, Any]:
+    """The public facts of a file; never who sent it."""
+    return {
+        "file_id": str(file.pk),
+        "filename": file.filename,
+        "size": file.size,
+        "content_type": file.content_type,
+        "status": state,
+        "sha256": file.sha256 or None,
+        "created_at": timestamp(file.created_at),
+        "expires_at": timestamp(file.expires_at),
+        "download_url": links.download_path(file.pk),
+        "password_required": False,
+    }
+
+
+@api.get("/v1/files/{file_id}/meta", response={200: MetaOut, **ERRORS}, tags=["files"])
+async def meta(request: HttpRequest, file_id: str) -> Any:
+    """The public facts of a file."""
+    file = await database_sync_to_async(services.find)(file_id)
+    services.refuse_gone(file)
+    return meta_of(file, (await look()).state(file))
+
+
+@api.delete("/v1/files/{file_id}", response={204: None, **ERRORS}, tags=["files"])
+async def delete(request: HttpRequest, file_id: str) -> Any:
+    """Delete a completed file for good."""
+    refuse_foreign_page(request)
+    file = await database_sync_to_async(services.find)(file_id)
+    await authorise(request, file)
+    await services.delete(file.pk, "sender")
+    return Status(204, None)
+
+
+@api.get("/v1/files", response={200: MyFilesOut, **ERRORS}, tags=["files"])
+async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
+    """The files that this account or this browser sent, newest first, 50 a page."""
+    caller = await caller_of(request)
+    if caller.account_id is None and not caller.visitor:
+        return {"items": [], "next": None}
+    mine = Q(owner_id=caller.account_id) if caller.account_id is not None else Q(visitor=caller.visitor)
+    files = StoredFile.objects.filter(mine).exclude(status=State.DELETED).order_by("-created_at", "-id")
+    if cursor:
+        created_at, last = _read_cursor(cursor)
+        files = files.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=last))
+    page = [file async for file in files[: PAGE_FILES + 1]]
+    now = await look()
+    origin = links.origin_of_request(request)
+    items = [
+        meta_of(file, now.state(file))
+        | {
+            "offset": file.size if file.status == State.COMPLETED else now.stored(file),
+            "share_url": links.share_url(origin, file.pk),
+            "upload_expires_at": timestamp(file.upload_expires_at),
+        }
+        for file in page[:PAGE_FILES]
+    ]
+    return {"items": items, "next": _make_cursor(page[PAGE_FILES - 1]) if len(page) > PAGE_FILES else None}
+
+
+def _make_cursor(file: StoredFile) -> str:
+    return base64.urlsafe_b64encode(f"{file.created_at.isoformat()} {file.pk}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, Any]:
+    from uuid import UUID
+
+    try:
+        created_at, _space, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        moment = datetime.fromisoformat(created_at)
+        if moment.tzinfo is None:
+            raise ValueError("a cursor has a time zone")
+        return moment, UUID(last)
+    except (ValueError, binascii.Error):
+        raise InvalidRequest("cursor", _("This cursor was not made by this server.")) from None
+
+
+@api.api_operation(["GET", "HEAD"], "/v1/download/stream/{file_id}", tags=["files"])
+async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
+    """The bytes of a completed file, whole or one range of them."""
+    file = await database_sync_to_async(services.find)(file_id)
+    services.refuse_gone(file, State.CANCELLED, State.FAILED, State.EXPIRED)
+    if file.expires_at is not None and file.status == State.COMPLETED and file.expires_at <= timezone.now():
+        file.status = State.EXPIRED  # the cleanup has not come by yet
+        services.refuse_gone(file, State.EXPIRED)
+    if file.status != State.COMPLETED:
+        raise WrongState(_("This file is not complete yet."))
+    return await stream.respond(file, get_store(), request.method or "GET", request.headers)

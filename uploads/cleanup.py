@@ -1,0 +1,155 @@
+"""What time ends: unfinished uploads, downloads whose days are over, idle reservations, orphans (settings.md).
+
+Every step is a compare-and-set or holds the upload's lock, so that it may run at any time, beside running uploads, from
+any number of machines, and again.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+from channels.db import database_sync_to_async
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from uploads import lifecycle, services
+from uploads.errors import UploadError
+from uploads.intake.verification import Verification
+from uploads.models import StoredFile
+from uploads.states import ACTIVE, Status
+from uploads.storage import get_store
+from uploads.storage.base import StorageError, StorageUnavailableError
+
+FINISH_AFTER = timedelta(minutes=15)  # wire.md: completed without `finish`, this long after the last connection
+IDLE_RESERVATION = timedelta(hours=1)  # product.md: a reservation without a first byte is returned
+ORPHAN_SECONDS = 3600.0  # younger bytes may belong to an upload that has only just begun
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Report:
+    """What was done, or with `dry_run` would be; each a list of file ids. `problems` are sentences."""
+
+    expired: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
+    reservations: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class NoSlot:
+    """Completing in the background takes no slot: no byte moves."""
+
+    async def release(self) -> None:
+        pass
+
+
+async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
+    """Do all that is due. `alive` are the uploads that hold a slot or a place now: they are left alone."""
+    report = Report()
+    steps: list[tuple[list[str], Callable[[], AsyncIterator[StoredFile]], Callable[[StoredFile], Awaitable[bool]]]] = [
+        (report.completed, _unfinished_but_whole, _complete),
+        (report.expired, _overdue, services.expire),
+        (report.reservations, _idle_reservations, _return_reservation),
+    ]
+    for done, candidates, act in steps:
+        async for file in candidates():
+            key = str(file.pk)
+            if key in alive:
+                continue
+            try:
+                if dry_run or await act(file):
+                    done.append(key)
+            except (StorageError, UploadError) as error:
+                log.warning("cleanup_failed", file=key, cause=str(error))
+                report.problems.append(f"{key}: {error}")
+    try:
+        report.orphans = await _orphans(alive, dry_run=dry_run)
+    except StorageError as error:
+        report.problems.append(f"storage: {error}")
+    return report
+
+
+async def _overdue() -> AsyncIterator[StoredFile]:
+    """Uploads that can no longer be resumed, and files that can no longer be downloaded."""
+    now = timezone.now()
+    async for file in StoredFile.objects.filter(status__in=ACTIVE, upload_expires_at__lte=now).aiterator():
+        yield file
+    async for file in StoredFile.objects.filter(status=Status.COMPLETED, expires_at__lte=now).aiterator():
+        yield file
+
+
+async def _unfinished_but_whole() -> AsyncIterator[StoredFile]:
+    """Uploads whose bytes are all stored, but whose client has been gone for 15 minutes without `finish`."""
+    store = get_store()
+    long_ago = timezone.now() - FINISH_AFTER
+    seen = StoredFile.objects.filter(status__in=ACTIVE, last_seen_at__lte=long_ago)
+    async for file in seen.aiterator():
+        if await store.stored_bytes(str(file.pk)) == file.size:
+            yield file
+
+
+async def _idle_reservations() -> AsyncIterator[StoredFile]:
+    store = get_store()
+    async for file in _idle().aiterator():
+        if file.size > 0 and await store.stored_bytes(str(file.pk)) == 0:
+            yield file
+
+
+def _idle() -> QuerySet[StoredFile]:
+    now = timezone.now()
+    long_ago = now - IDLE_RESERVATION
+    unseen = Q(last_seen_at=None) | Q(last_seen_at__lte=long_ago)
+    return StoredFile.objects.filter(
+        unseen, status=Status.PENDING, quota_reserved=True, created_at__lte=long_ago, upload_expires_at__gt=now
+    )
+
+
+async def _complete(file: StoredFile) -> bool:
+    """Verify and complete the file as a `finish` without a digest would; False while a connection holds it."""
+    try:
+        partial = await get_store().open(str(file.pk), file.size)
+    except StorageUnavailableError:
+        return False
+    if partial.offset != file.size:
+        await partial.close()
+        return False
+    if file.status == Status.VERIFYING:
+        # Its worker is gone: it would hold the lock, or have moved the file and completed it.
+        await database_sync_to_async(services.back_to_pending)(file.pk, "its worker was lost")
+    if not await database_sync_to_async(services.begin_verifying)(file.pk):
+        await partial.close()
+        return False
+    await Verification(file, partial, NoSlot(), None).outcome()
+    return True
+
+
+async def _return_reservation(file: StoredFile) -> bool:
+    def give_back() -> bool:
+        with transaction.atomic():
+            # A connection may have begun since we looked: then `begin_upload` has marked the row.
+            if not _idle().select_for_update().filter(pk=file.pk).exists():
+                return False
+            return lifecycle.settle_quota(file, keep_bytes=0, forget_file=True)
+
+    return await database_sync_to_async(give_back)()
+
+
+async def _orphans(alive: frozenset[str], *, dry_run: bool) -> list[str]:
+    """Bytes whose file is over or was never known: removed, unless they are young."""
+    store = get_store()
+    old = [key for key, age in await store.keys() if age >= ORPHAN_SECONDS and key not in alive]
+    removed = []
+    for start in range(0, len(old), 500):
+        some = old[start : start + 500]
+        kept = StoredFile.objects.filter(pk__in=some, status__in=[*ACTIVE, Status.COMPLETED])
+        keep = {str(key) async for key in kept.values_list("pk", flat=True)}
+        for key in some:
+            if key not in keep:
+                if not dry_run:
+                    await store.delete(key)
+                removed.append(key)
+    return removed

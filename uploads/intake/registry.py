@@ -1,0 +1,141 @@
+"""The upload connections of this process: who has which upload, what they hold, and how to end them all.
+
+Dashboards read `views`; admission reads `buffered_bytes`; a graceful shutdown calls `drain`. Needs no Django.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uploads.errors import ServerRestart, StorageUnavailable, Superseded
+
+if TYPE_CHECKING:
+    from uploads.intake.session import UploadSession
+    from uploads.intake.verification import Verification
+
+TAKE_OVER_SECONDS = 20.0
+DRAIN_SECONDS = 8.0
+
+_sessions: dict[str, "UploadSession"] = {}
+_everyone: set["UploadSession"] = set()
+_verifications: dict[str, "Verification"] = {}
+
+
+@dataclass(frozen=True)
+class TransferView:
+    """One running upload as dashboards see it; all sizes in bytes, `rate` in bytes a second.
+
+    `stage` is `receiving`, `paused` or `verifying`.
+    """
+
+    upload_id: str
+    stage: str
+    received: int
+    stored: int
+    size: int
+    rate: int
+    buffered_bytes: int
+    connected_seconds: float
+
+
+def arrived(session: "UploadSession") -> None:
+    _everyone.add(session)
+
+
+def left(session: "UploadSession") -> None:
+    _everyone.discard(session)
+    if _sessions.get(session.upload_id) is session:
+        del _sessions[session.upload_id]
+
+
+def claim(session: "UploadSession") -> "UploadSession | None":
+    """Make `session` the one connection of its upload; the older one, if there is one, is to be `displace`d."""
+    older = _sessions.get(session.upload_id)
+    _sessions[session.upload_id] = session
+    return older if older is not session else None
+
+
+async def displace(older: "UploadSession | None") -> None:
+    """Tell an older connection that it is superseded, and return when it has let go of the upload.
+
+    Raises `StorageUnavailable` where it, stuck in its storage, does not let go in time.
+    """
+    if older is None:
+        return
+    older.fault(Superseded())
+    try:
+        async with asyncio.timeout(TAKE_OVER_SECONDS):
+            await older.let_go.wait()
+    except TimeoutError:
+        raise StorageUnavailable() from None
+
+
+def current(upload_id: str) -> "UploadSession | None":
+    """The connection that has this upload now."""
+    return _sessions.get(upload_id)
+
+
+def verification(upload_id: str) -> "Verification | None":
+    return _verifications.get(upload_id)
+
+
+def verification_began(upload_id: str, verification: "Verification") -> None:
+    _verifications[upload_id] = verification
+
+
+def verification_ended(upload_id: str) -> None:
+    _verifications.pop(upload_id, None)
+
+
+def stored_bytes(upload_id: str) -> int | None:
+    """How far the upload is, where this process has it; None where it has not."""
+    session = _sessions.get(upload_id)
+    if session is not None and session.transfer is not None:
+        return session.transfer.partial.offset
+    return None
+
+
+def views() -> list[TransferView]:
+    """Every upload of this process that moves bytes, is paused in doing so, or is being verified."""
+    now = time.monotonic()
+    result = []
+    for upload_id, session in _sessions.items():
+        transfer = session.transfer
+        if transfer is None or upload_id in _verifications:
+            continue
+        result.append(
+            TransferView(
+                upload_id=upload_id,
+                stage="paused" if session.halted else "receiving",
+                received=transfer.received,
+                stored=transfer.partial.offset,
+                size=transfer.size,
+                rate=round(transfer.rate),
+                buffered_bytes=transfer.buffered,
+                connected_seconds=now - session.connected_at,
+            )
+        )
+    for upload_id, running in _verifications.items():
+        result.append(
+            TransferView(upload_id, "verifying", running.size, running.size, running.size, 0, 0, now - running.began_at)
+        )
+    return result
+
+
+def buffered_bytes() -> int:
+    """What all uploads of this process hold in memory at this moment, in bytes."""
+    return sum(session.transfer.buffered for session in _sessions.values() if session.transfer is not None)
+
+
+async def drain() -> None:
+    """Before a shutdown: tell every connection `server_restart`, and wait until each has let its upload go.
+
+    What the storage was given stays stored; verifications that run get the same time to come to their end.
+    """
+    waiting = [asyncio.ensure_future(session.ended.wait()) for session in _everyone]
+    waiting += [running.task for running in _verifications.values()]
+    for session in list(_everyone):
+        session.fault(ServerRestart())
+    if waiting:
+        await asyncio.wait(waiting, timeout=DRAIN_SECONDS)

@@ -1,0 +1,93 @@
+"""The end of an upload: digests compared, bytes made durable, the file completed.
+
+It runs in a task of its own, so that a connection lost at the last moment takes nothing with it, and holds the slot
+until it is over (wire.md: the slot is free again before `success` or `error` is sent).
+"""
+
+import asyncio
+import time
+from typing import Any, Protocol
+
+import structlog
+from channels.db import database_sync_to_async
+
+from uploads import services
+from uploads.errors import Cancelled, ChecksumMismatch, UploadError
+from uploads.intake import registry
+from uploads.intake.faults import as_upload_error
+from uploads.models import StoredFile
+from uploads.storage import get_store
+from uploads.storage.base import Digests, PartialObject, RewindError, StorageError
+
+log = structlog.get_logger(__name__)
+
+
+class Releasable(Protocol):
+    async def release(self) -> Any: ...
+
+
+def receipt_of(digests: Digests, browser: str | None) -> dict[str, Any]:
+    """Each digest with its maker; null with a reason where one could not be made."""
+    return {
+        "browser": {"sha256": browser, "reason": None if browser else "the sender gave no digest"},
+        "server": {"sha256": digests.sha256, "crc32": f"{digests.crc32:08x}", "reason": None},
+        "storage": {"sha256": None, "reason": "the local disk makes no digest of its own"},
+    }
+
+
+class Verification:
+    """One file being verified; `await outcome()` from as many connections as like to."""
+
+    def __init__(self, file: StoredFile, partial: PartialObject, hold: Releasable, sha256: str | None) -> None:
+        self.file, self.size, self.began_at = file, file.size, time.monotonic()
+        self._partial, self._hold, self._sha256 = partial, hold, sha256
+        registry.verification_began(str(file.pk), self)
+        self.task: asyncio.Task[StoredFile] = asyncio.create_task(self._run())
+        # Nobody may be there to hear of a failure: it is in the log and beside the file then.
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def outcome(self) -> StoredFile:
+        """The completed file. Raises the `UploadError` that it ended with, or `RewindError`."""
+        return await asyncio.shield(self.task)
+
+    async def _run(self) -> StoredFile:
+        try:
+            await self._verify()
+        except RewindError as rewind:
+            await self._retreat(f"the storage went back to {rewind.offset}: {rewind.reason}")
+            raise
+        except StorageError as error:
+            await self._retreat(str(error))
+            raise await as_upload_error(self.file.pk, error) from error
+        except (UploadError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            await self._retreat(repr(error))
+            raise await as_upload_error(self.file.pk, error) from error
+        finally:
+            registry.verification_ended(str(self.file.pk))
+            await self._partial.close()
+            await self._hold.release()
+        return await database_sync_to_async(services.find)(self.file.pk)
+
+    async def _verify(self) -> None:
+        digests = await self._partial.digests()
+        announced = {digest for digest in (self.file.expected_sha256, self._sha256) if digest}
+        if announced - {digests.sha256}:
+            error = ChecksumMismatch()
+            cause = f"announced {', '.join(sorted(announced))}; the server computed {digests.sha256}"
+            log.warning("checksum_mismatch", file=str(self.file.pk), cause=cause)
+            await self._partial.close()
+            # Who was wrong cannot be told from here, so that the bytes count as received.
+            await services.fail(self.file, error, cause, fault_is_ours=False)
+            error.noted = True
+            raise error
+        await self._partial.finish()
+        receipt = receipt_of(digests, self._sha256 or self.file.expected_sha256 or None)
+        if not await database_sync_to_async(services.complete)(self.file, digests, receipt):
+            # Cancelled or expired in the meantime: that stands, and the bytes go.
+            await get_store().delete(str(self.file.pk))
+            raise Cancelled()
+
+    async def _retreat(self, cause: str) -> None:
+        await database_sync_to_async(services.back_to_pending)(self.file.pk, cause)

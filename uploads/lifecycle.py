@@ -1,0 +1,82 @@
+"""How a file changes its state: one compare-and-set on its row and one event beside it, in one transaction.
+
+Synchronous; asynchronous callers wrap it. Only `services` calls this.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from quotas import services as quotas
+from uploads.errors import UploadError
+from uploads.models import FileEvent, StoredFile
+from uploads.states import ACTIVE, Status, may_become
+
+# The same fault again within this time is not written again: a client that reconnects in a loop fills no table.
+SAME_FAULT = timedelta(minutes=1)
+
+
+def transition(
+    file_id: UUID | str,
+    old: Iterable[Status],
+    new: Status,
+    *,
+    actor: str,
+    code: str = "",
+    detail: str = "",
+    **fields: Any,
+) -> Status | None:
+    """Move the file from one of `old` to `new` and write the event; the old state, or None if somebody was first."""
+    with transaction.atomic():
+        for candidate in old:
+            if not may_become(candidate, new):
+                raise ValueError(f"no file goes from {candidate} to {new}")
+            changed = StoredFile.objects.filter(pk=file_id, status=candidate).update(status=new, **fields)
+            if changed:
+                FileEvent.objects.create(
+                    file_id=file_id,
+                    at=timezone.now(),
+                    old_status=candidate,
+                    new_status=new,
+                    code=code,
+                    detail=detail,
+                    actor=actor,
+                )
+                return candidate
+    return None
+
+
+def settle_quota(file: StoredFile, *, keep_bytes: int | None, forget_file: bool = False) -> bool:
+    """End the file's reservation: commit it whole (None), or keep only `keep_bytes`. False if somebody was first."""
+    with transaction.atomic():
+        if not StoredFile.objects.filter(pk=file.pk, quota_reserved=True).update(quota_reserved=False):
+            return False
+        if keep_bytes is None:
+            quotas.commit(file.person, file.quota_day, file.size)
+        else:
+            quotas.give_back(file.person, file.quota_day, file.size, min(keep_bytes, file.size), forget_file)
+    return True
+
+
+def note_fault(file_id: UUID | str, error: UploadError, cause: str) -> None:
+    """Keep the true cause beside the file, for the admin; its state stays as it is."""
+    now = timezone.now()
+    with transaction.atomic():
+        file = StoredFile.objects.filter(pk=file_id, status__in=ACTIVE).first()
+        if file is None:
+            return  # how it ended says more than what a late connection met
+        StoredFile.objects.filter(pk=file_id).update(error_code=error.code, error_detail=cause)
+        if not file.events.filter(code=error.code, at__gte=now - SAME_FAULT).exists():
+            FileEvent.objects.create(
+                file=file,
+                at=now,
+                old_status=file.status,
+                new_status=file.status,
+                code=error.code,
+                detail=cause,
+                actor="server",
+            )

@@ -1,0 +1,31 @@
+"""The addresses that answers carry: paths from the root, but for share links, which are absolute."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def download_path(file_id: UUID | str) -> str:
+    return f"/api/v1/download/stream/{file_id}"
+
+
+def upload_path(file_id: UUID | str) -> str:
+    return f"/ws_api/upload_parallel/{file_id}"
+
+
+def share_url(origin: str, file_id: UUID | str) -> str:
+    """The absolute address of the download page; `origin` is where this request came in."""
+    return f"{settings.PUBLIC_URL or origin}/f/{file_id}"
+
+
+def origin_of_request(request: HttpRequest) -> str:
+    return f"{request.scheme}://{request.get_host()}"
+
+
+def origin_of_scope(scope: Any) -> str:
+    """Scheme and host of a WebSocket handshake, as a page's address has them."""
+    scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", "ws"), "http")
+    host = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "localhost")
+    return f"{scheme}://{host}"

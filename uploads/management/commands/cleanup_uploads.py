@@ -1,0 +1,36 @@
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from uploads import cleanup
+from uploads.slots.control import alive_uploads
+
+
+class Command(BaseCommand):
+    help = (
+        "Ends what time has ended: expires overdue uploads and files, completes uploads that only lacked `finish`, "
+        "returns idle reservations, removes orphaned bytes. Safe at any time and as often as you like."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and change nothing.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        report = async_to_sync(self._clean)(options["dry_run"])
+        verb = "would be " if options["dry_run"] else ""
+        for name, done in (
+            ("expired", report.expired),
+            ("completed", report.completed),
+            ("reservations returned", report.reservations),
+            ("orphans removed", report.orphans),
+        ):
+            self.stdout.write(f"{verb}{name}: {len(done)}")
+            if options["verbosity"] > 1:
+                for key in done:
+                    self.stdout.write(f"  {key}")
+        if report.problems:
+            raise CommandError("\n".join(report.problems))
+
+    async def _clean(self, dry_run: bool) -> cleanup.Report:
+        return await cleanup.clean(frozenset(await alive_uploads()), dry_run=dry_run)

@@ -1,0 +1,131 @@
+"""Errors as HTTP answers: problem documents (RFC 9457), for every error under `/api`, whoever raised it."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from ninja.errors import HttpError, ValidationError
+
+from uploads.errors import (
+    BodyTooLarge,
+    Forbidden,
+    Internal,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RangeInvalid,
+    UploadError,
+)
+from uploads.intake.faults import internal, translate
+
+CONTENT_TYPE = "application/problem+json"
+
+# What pydantic calls a fault, in words for people; anything else is "not valid".
+REASONS: dict[str, Promise] = {
+    "missing": _("This field is missing."),
+    "string_type": _("This must be a string."),
+    "string_unicode": _("This has half of a surrogate pair, which is no character."),
+    "int_type": _("This must be a whole number."),
+    "greater_than_equal": _("This is below the least allowed."),
+    "less_than_equal": _("This is above the most allowed."),
+    "string_pattern_mismatch": _("This is not in the form that is expected."),
+    "string_too_long": _("This is too long."),
+}
+
+
+def problem(error: UploadError) -> HttpResponse:
+    """The answer for one of our errors, in the active language."""
+    status = error.http_status or 500
+    body = {
+        "type": f"urn:directdrivex:error:{error.code}",
+        "title": str(error.sentence),
+        "status": status,
+        "detail": error.detail,
+        "code": error.code,
+        "retryable": error.retryable,
+        "retry_after": error.retry_after,
+        **error.members,
+    }
+    response = HttpResponse(json.dumps(body), status=status, content_type=CONTENT_TYPE)
+    response["Cache-Control"] = "no-store"
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    if status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="upload"'
+    if isinstance(error, RangeInvalid):
+        response["Content-Range"] = f"bytes */{error.members['size']}"
+    return response
+
+
+def from_exception(error: Exception) -> UploadError:
+    """Our error for whatever a view or the framework raised; what nobody foresaw is logged and `internal`."""
+    if isinstance(error, HttpError) and isinstance(error.__cause__, Exception):
+        return from_exception(error.__cause__)  # the framework wraps what reading the body raised
+    if isinstance(error, ValidationError):
+        return _invalid(error.errors)
+    if isinstance(error, Http404):
+        return NotFound()
+    if isinstance(error, RequestDataTooBig):
+        return BodyTooLarge()
+    return translate(error) or internal(error)
+
+
+def _invalid(faults: Iterable[dict[str, Any]]) -> InvalidRequest:
+    """pydantic's list of faults as ours; a location is `("body", "payload", "size")`, of which the end is the field."""
+    unknown = _("This is not valid.")
+    problems = [
+        (
+            ".".join(str(step) for step in fault["loc"][2:]) or "body",
+            fault["ctx"]["reason"] if "reason" in fault.get("ctx", {}) else REASONS.get(fault["type"], unknown),
+        )
+        for fault in faults
+    ]
+    first, *others = problems or [("body", unknown)]
+    return InvalidRequest(*first, *others)
+
+
+FALLBACKS: dict[int, Callable[[], UploadError]] = {
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+}
+
+
+@sync_and_async_middleware
+def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Turn an error page that the framework made under `/api` into a problem document."""
+
+    def mend(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not request.path.startswith("/api/") or response.status_code < 400:
+            return response
+        if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
+            return response
+        error = FALLBACKS.get(response.status_code)
+        if error is not None:
+            mended = problem(error())
+        elif response.status_code < 500:
+            mended = problem(InvalidRequest("request", InvalidRequest.sentence))
+        else:
+            mended = problem(Internal(reference=response.headers.get("X-Request-ID", "")))
+        if "Allow" in response.headers:
+            mended["Allow"] = response.headers["Allow"]
+        return mended
+
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            return mend(request, await get_response(request))
+
+        return asynchronous
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        return mend(request, get_response(request))
+
+    return synchronous

@@ -1,0 +1,337 @@
+"""The use-cases: initiate, authorise, verify, complete, cancel, fail, expire, delete.
+
+Called by every interface (HTTP, socket, admin, commands) and by nothing below. Those that change the database only
+are synchronous, since transactions are; those that also reach a live connection or the storage are asynchronous.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from quotas import rules
+from quotas import services as quotas
+from quotas.rules import Person
+from uploads import lifecycle
+from uploads.errors import (
+    DailyLimitExceeded,
+    FileTooLarge,
+    Gone,
+    NotFound,
+    StorageFull,
+    Unauthorized,
+    UploadError,
+    WrongState,
+)
+from uploads.models import FileEvent, StoredFile
+from uploads.states import Status
+from uploads.storage import get_store
+from uploads.storage.base import Digests
+
+IDEMPOTENCY_WINDOW = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class NewUpload:
+    """What a sender announces: a cleaned name (`names.py`), bytes, and `sha256` in lower-case hex or empty."""
+
+    filename: str
+    size: int
+    content_type: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who announces it: whom limits count by, the account if any, and the visitor whose browser it is."""
+
+    person: Person
+    account_id: int | None
+    visitor: str
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = None) -> tuple[StoredFile, str]:
+    """Announce a file: its row, its reservation and a fresh upload token, in one step.
+
+    `idempotency` names one request of this sender: within a day it gives the same file again, with a new token.
+    Raises `FileTooLarge`, `DailyLimitExceeded`, and `StorageFull` for what has no room as things stand.
+    """
+    room = await get_store().room()
+    if room is not None and new.size > room:
+        raise StorageFull()
+    return await database_sync_to_async(_initiate)(new, sender, idempotency)
+
+
+def _initiate(new: NewUpload, sender: Sender, idempotency: str | None) -> tuple[StoredFile, str]:
+    token = secrets.token_urlsafe(32)
+    now = timezone.now()
+    key = _digest(idempotency) if idempotency else None
+    try:
+        with transaction.atomic():
+            if key and (again := _same_request(key, token, now)):
+                return again, token
+            day = rules.utc_day(now)
+            reserve(sender.person, new.size, day)
+            file = StoredFile.objects.create(
+                filename=new.filename,
+                size=new.size,
+                content_type=new.content_type,
+                expected_sha256=new.sha256,
+                owner_id=sender.account_id,
+                visitor=sender.visitor,
+                person=sender.person.key,
+                token_digest=_digest(token),
+                idempotency_digest=key,
+                storage=get_store().name,
+                quota_day=day,
+                quota_reserved=True,
+                created_at=now,
+                upload_expires_at=now + timedelta(hours=settings.UPLOAD_EXPIRES_HOURS),
+                expires_at=_retention_end(now),
+            )
+            FileEvent.objects.create(file=file, at=now, new_status=Status.PENDING, actor=sender.person.key)
+            return file, token
+    except IntegrityError:
+        # The same request came twice at once, and the other was first.
+        if key and (again := _same_request(key, token, now)):
+            return again, token
+        raise
+
+
+def _same_request(key: str, token: str, now: datetime) -> StoredFile | None:
+    file = StoredFile.objects.filter(idempotency_digest=key).first()
+    if file is None:
+        return None
+    if file.created_at <= now - IDEMPOTENCY_WINDOW:
+        StoredFile.objects.filter(pk=file.pk).update(idempotency_digest=None)
+        return None
+    file.token_digest = _digest(token)
+    StoredFile.objects.filter(pk=file.pk).update(token_digest=file.token_digest)
+    return file
+
+
+def _retention_end(start: datetime) -> datetime | None:
+    days = settings.FILE_RETENTION_DAYS
+    return start + timedelta(days=days) if days else None
+
+
+def reserve(person: Person, size: int, day: Any) -> None:
+    """Reserve quota; the refusals of `quotas` come out as ours."""
+    try:
+        quotas.reserve(person, size, day)
+    except rules.FileLimitExceeded as error:
+        raise FileTooLarge(
+            _("The file has %(size)s bytes; at most %(limit)s are allowed.")
+            % {"size": error.size, "limit": error.limit},
+            limit=error.limit,
+            size=error.size,
+        ) from error
+    except rules.DayLimitExceeded as error:
+        seconds = max(1, int((error.resets_at - timezone.now()).total_seconds()))
+        raise DailyLimitExceeded(
+            retry_after=seconds,
+            unit=error.unit,
+            limit=error.limit,
+            used=error.used,
+            reserved=error.reserved,
+            remaining=error.remaining,
+        ) from error
+
+
+def token_matches(file: StoredFile, token: str) -> bool:
+    return hmac.compare_digest(file.token_digest, _digest(token))
+
+
+def find(file_id: UUID | str) -> StoredFile:
+    """The file, in whatever state. Raises `NotFound`."""
+    try:
+        return StoredFile.objects.get(pk=UUID(str(file_id)))
+    except (ValueError, StoredFile.DoesNotExist):
+        raise NotFound() from None
+
+
+def authorise_upload(file_id: str, token: str) -> StoredFile:
+    """The file that this token may upload to. Raises `NotFound` or `Unauthorized`."""
+    file = find(file_id)
+    if not token_matches(file, token):
+        raise Unauthorized()
+    return file
+
+
+def refuse_gone(file: StoredFile, *states: Status) -> None:
+    """Raise `Gone`, saying why, where the file is in one of `states` or was deleted."""
+    if file.status not in (*states, Status.DELETED):
+        return
+    raise Gone(
+        {
+            Status.CANCELLED: _("This upload was cancelled."),
+            Status.FAILED: _("This upload failed and cannot go on; please send the file again."),
+            Status.EXPIRED: _("This file has expired."),
+            Status.DELETED: _("This file was deleted."),
+        }[Status(file.status)]
+    )
+
+
+def begin_upload(file: StoredFile) -> None:
+    """A connection starts on a pending file: its reservation is taken again where it had lapsed.
+
+    Raises `Gone` after the time to resume, and `DailyLimitExceeded`.
+    """
+    now = timezone.now()
+    if file.upload_expires_at <= now:
+        raise Gone(_("The time to finish this upload is over; please send the file again."))
+    with transaction.atomic():
+        # Claiming the row first keeps two connections from reserving twice.
+        taken = StoredFile.objects.filter(pk=file.pk, status=Status.PENDING, quota_reserved=False)
+        if taken.update(quota_reserved=True):
+            person = Person(file.person, "registered" if file.owner_id else "anonymous", file.owner_id)
+            reserve(person, file.size, file.quota_day)
+        StoredFile.objects.filter(pk=file.pk).update(last_seen_at=now)
+
+
+def note_progress(file_id: UUID | str, stored_bytes: int) -> None:
+    """Keep what a connection reached, when it ends."""
+    StoredFile.objects.filter(pk=file_id).update(stored_bytes=stored_bytes, last_seen_at=timezone.now())
+
+
+def begin_verifying(file_id: UUID | str) -> bool:
+    """All bytes are stored and the sender said so; False where the file is no longer pending."""
+    return bool(lifecycle.transition(file_id, [Status.PENDING], Status.VERIFYING, actor="sender"))
+
+
+def back_to_pending(file_id: UUID | str, cause: str) -> bool:
+    """Verifying was not finished (its worker was lost, the storage failed): the upload can be resumed."""
+    return bool(lifecycle.transition(file_id, [Status.VERIFYING], Status.PENDING, actor="server", detail=cause))
+
+
+def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any]) -> bool:
+    """The file is whole, verified and durable; False where somebody (a cancel) was first."""
+    now = timezone.now()
+    with transaction.atomic():
+        done = lifecycle.transition(
+            file.pk,
+            [Status.VERIFYING],
+            Status.COMPLETED,
+            actor="server",
+            sha256=digests.sha256,
+            crc32=digests.crc32,
+            receipt=receipt,
+            stored_bytes=file.size,
+            completed_at=now,
+            expires_at=_retention_end(now),
+            error_code="",
+            error_detail="",
+        )
+        if done:
+            lifecycle.settle_quota(file, keep_bytes=None)
+    return bool(done)
+
+
+async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_ours: bool) -> None:
+    """End an upload for good: its bytes are removed, and its quota is given back as product.md has it."""
+
+    def settle() -> bool:
+        with transaction.atomic():
+            failed = lifecycle.transition(
+                file.pk,
+                [Status.VERIFYING, Status.PENDING],
+                Status.FAILED,
+                actor="server",
+                code=error.code,
+                detail=cause,
+                error_code=error.code,
+                error_detail=cause,
+            )
+            if failed:
+                keep = 0 if fault_is_ours else file.size
+                lifecycle.settle_quota(file, keep_bytes=keep, forget_file=fault_is_ours)
+        return bool(failed)
+
+    if await database_sync_to_async(settle)():
+        await get_store().delete(str(file.pk))
+
+
+async def cancel(file_id: UUID | str, actor: str, *, fault_is_ours: bool = False) -> StoredFile:
+    """Cancel an unfinished upload, wherever it is connected; a cancelled one stays so.
+
+    The sender keeps paying for the bytes that arrived, unless `fault_is_ours`. Raises `NotFound`, `Gone`, `WrongState`.
+    """
+    file = await database_sync_to_async(find)(file_id)
+    refuse_gone(file, Status.FAILED, Status.EXPIRED)
+    if file.status == Status.COMPLETED:
+        raise WrongState(_("This upload is complete already; it can be deleted, not cancelled."))
+    if file.status != Status.CANCELLED and not await _end(file, Status.CANCELLED, actor, fault_is_ours=fault_is_ours):
+        # Somebody was faster: the file completed, failed or was cancelled just now. Say so by its new state.
+        return await cancel(file_id, actor, fault_is_ours=fault_is_ours)
+    file.status = Status.CANCELLED
+    return file
+
+
+async def expire(file: StoredFile) -> bool:
+    """End an upload that was not finished in time, or a file whose time to be downloaded is over."""
+    if file.status == Status.COMPLETED:
+        done = await database_sync_to_async(lifecycle.transition)(
+            file.pk, [Status.COMPLETED], Status.EXPIRED, actor="cleanup"
+        )
+        if done:
+            await get_store().delete(str(file.pk))
+        return bool(done)
+    return await _end(file, Status.EXPIRED, "cleanup", fault_is_ours=False)
+
+
+async def _end(file: StoredFile, status: Status, actor: str, *, fault_is_ours: bool) -> bool:
+    """End an unfinished upload as cancelled or expired: row and quota first, then its connection, then its bytes."""
+    store = get_store()
+    key = str(file.pk)
+    stored = await store.stored_bytes(key)
+
+    def settle() -> bool:
+        with transaction.atomic():
+            ended = lifecycle.transition(file.pk, [Status.PENDING, Status.VERIFYING], status, actor=actor)
+            if ended:
+                keep = 0 if fault_is_ours else stored
+                lifecycle.settle_quota(file, keep_bytes=keep, forget_file=keep == 0)
+                StoredFile.objects.filter(pk=file.pk).update(stored_bytes=0)
+        return bool(ended)
+
+    if not await database_sync_to_async(settle)():
+        return False
+    await announce_change(key)
+    await store.delete(key)
+    return True
+
+
+async def delete(file_id: UUID | str, actor: str) -> None:
+    """Remove a completed file for good; its quota stays used. Raises `NotFound`, `Gone`, `WrongState`."""
+    file = await database_sync_to_async(find)(file_id)
+    refuse_gone(file)
+    done = await database_sync_to_async(lifecycle.transition)(file.pk, [Status.COMPLETED], Status.DELETED, actor=actor)
+    if not done:
+        if file.status in (Status.PENDING, Status.VERIFYING):
+            raise WrongState(_("This upload is not complete; it can be cancelled, not deleted."))
+        raise WrongState(_("Only a completed file can be deleted."))
+    await get_store().delete(str(file.pk))
+
+
+def group_of(file_id: UUID | str) -> str:
+    """The channel-layer group that a live connection of this upload listens on."""
+    return f"upload.{file_id}"
+
+
+async def announce_change(file_id: UUID | str) -> None:
+    """Tell a live connection, on whichever worker, to read its row again. Only a hint: the layer may lose it."""
+    await get_channel_layer().group_send(group_of(file_id), {"type": "upload.changed"})

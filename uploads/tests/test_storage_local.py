@@ -1,0 +1,236 @@
+"""What only the local disk can go through: crashes, reboots, full disks, meddling."""
+
+import asyncio
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from uploads.storage.base import RewindError, StorageFullError, StorageUnavailableError
+from uploads.storage.local import LocalStore
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def key() -> str:
+    return str(uuid.uuid4())
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from uploads.storage.local import LocalStore
+
+async def main():
+    upload = await LocalStore(Path(sys.argv[1])).open(sys.argv[2], 1 << 30)
+    while True:
+        await upload.append([b"x" * 65536])
+        print(upload.offset, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_after_kill_9_the_offset_is_at_least_what_was_told_and_the_lock_is_free(root: Path, key: str) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(root), key], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert writer.stdout is not None
+    told = 0
+    for _ in range(50):
+        told = int(writer.stdout.readline())
+    writer.kill()
+    writer.wait()
+    told = max([told, *(int(line) for line in writer.stdout.read().split() if line)])
+    upload = await LocalStore(root).open(key, 1 << 30)
+    assert upload.offset >= told
+    digest = await upload.digests()
+    assert digest.sha256 == hashlib.sha256(b"x" * upload.offset).hexdigest()
+    await upload.close()
+
+
+async def test_after_a_reboot_only_what_was_synced_counts(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 10 * MIB)
+    await upload.append([os.urandom(3 * MIB)])
+    store.write_sync_mark(key, 2 * MIB)
+    await upload.close()
+    mark = json.loads(store.sync_path(key).read_text())
+    store.sync_path(key).write_text(json.dumps({**mark, "boot": "another boot"}))
+    again = await LocalStore(root).open(key, 10 * MIB)
+    assert again.offset == 2 * MIB
+    assert store.partial_path(key).stat().st_size == 2 * MIB
+    await again.close()
+
+
+@pytest.mark.parametrize("mark", ["", "{", "[]", '{"boot": "x"}', '{"boot": null, "offset": null}'])
+async def test_a_sync_mark_that_cannot_be_read_proves_nothing(root: Path, key: str, mark: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 10)
+    await upload.append([b"12345"])
+    await upload.close()
+    store.sync_path(key).write_text(mark)
+    again = await LocalStore(root).open(key, 10)
+    assert again.offset == 0
+    await again.close()
+
+
+async def test_a_file_cut_by_somebody_sends_the_client_back_and_ends_equal(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    data = os.urandom(4 * MIB)
+    upload = await store.open(key, len(data))
+    await upload.append([data[: 2 * MIB]])
+    os.truncate(store.partial_path(key), MIB)
+    with pytest.raises(RewindError) as rewind:
+        await upload.append([data[2 * MIB : 3 * MIB]])
+    assert rewind.value.offset == upload.offset == MIB
+    await upload.append([data[MIB:]])
+    assert (await upload.digests()).sha256 == hashlib.sha256(data).hexdigest()
+    await upload.finish()
+
+
+async def test_a_partial_file_removed_by_somebody_is_a_failing_storage(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 10)
+    await upload.append([b"12345"])
+    store.partial_path(key).unlink()
+    with pytest.raises(StorageUnavailableError):
+        await upload.append([b"67890"])
+    await upload.close()
+
+
+async def test_the_free_space_floor_is_never_used(root: Path, key: str) -> None:
+    free = os.statvfs(root.parent)
+    everything = free.f_bavail * free.f_frsize
+    store = LocalStore(root, free_space_floor=everything * 2)
+    with pytest.raises(StorageFullError):
+        await store.open(key, 1)
+    with pytest.raises(StorageFullError):
+        await store.check()
+    assert await store.room() == 0
+
+
+async def test_a_disk_that_fills_up_keeps_what_was_stored(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 10 * MIB)
+    await upload.append([b"a" * MIB])
+    monkeypatch.setattr(store, "_floor", os.statvfs(root).f_bavail * os.statvfs(root).f_frsize * 2)
+    upload._floor_checked = -(1 << 40)
+    with pytest.raises(StorageFullError):
+        await upload.append([b"b" * MIB])
+    assert upload.offset == MIB
+    monkeypatch.setattr(store, "_floor", 0)
+    await upload.append([b"b" * MIB])
+    assert (await upload.digests()).sha256 == hashlib.sha256(b"a" * MIB + b"b" * MIB).hexdigest()
+    await upload.close()
+
+
+async def test_a_file_size_limit_of_the_system_is_a_full_storage(root: Path, key: str) -> None:
+    """RLIMIT_FSIZE makes a real write stop half-way with EFBIG: the offset is what really was written."""
+    script = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from uploads.storage.local import LocalStore
+from uploads.storage.base import StorageFullError
+
+async def main():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    upload = await LocalStore(Path(sys.argv[1])).open(sys.argv[2], 1 << 30)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))
+    try:
+        await upload.append([b"x" * 1_000_000, b"y" * 1_000_000])
+    except StorageFullError:
+        print("full", upload.offset)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await upload.append([b"y" * 500_000])
+    print((await upload.digests()).sha256)
+
+asyncio.run(main())
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", script, str(root), key],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout.split()
+    assert output == ["full", "1500000", hashlib.sha256(b"x" * 1_000_000 + b"y" * 1_000_000).hexdigest()]
+
+
+async def test_a_failed_sync_sends_the_client_back_to_the_last_synced_offset(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uploads.storage.local.SYNC_BYTES", MIB)
+    monkeypatch.setattr("uploads.storage.local.SYNC_SECONDS", 0)
+    store = LocalStore(root)
+    data = os.urandom(6 * MIB)
+    upload = await store.open(key, len(data))
+    await upload.append([data[: 2 * MIB]])
+    assert upload._sync is not None
+    await upload._sync
+
+    def fails(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("uploads.storage.local.os.fdatasync", fails)
+    await upload.append([data[2 * MIB : 4 * MIB]])
+    await asyncio.wait({upload._sync})
+    with pytest.raises(RewindError) as rewind:
+        await upload.append([data[4 * MIB :]])
+    assert rewind.value.offset == 2 * MIB
+    monkeypatch.undo()
+    await upload.append([data[2 * MIB :]])
+    assert (await upload.digests()).sha256 == hashlib.sha256(data).hexdigest()
+    await upload.finish()
+
+
+async def test_nobody_else_on_the_machine_can_read_what_is_stored(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 4)
+    await upload.append([b"data"])
+    assert stat.S_IMODE(store.partial_path(key).stat().st_mode) == 0o600
+    await upload.finish()
+    assert stat.S_IMODE(store.final_path(key).stat().st_mode) == 0o600
+    assert stat.S_IMODE((root / "files").stat().st_mode) == 0o700
+
+
+async def test_reading_stops_with_an_error_where_the_file_became_shorter(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 3 * MIB)
+    await upload.append([b"x" * 3 * MIB])
+    await upload.finish()
+    body = await store.read(key, 0, 3 * MIB)
+    os.truncate(store.final_path(key), MIB)
+    with pytest.raises(StorageUnavailableError):
+        async for _block in body:
+            pass
+
+
+async def test_a_reader_that_stops_half_way_leaves_no_open_file(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 8 * MIB)
+    await upload.append([b"x" * 8 * MIB])
+    await upload.finish()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        body = await store.read(key, 0, 8 * MIB)
+        async for _block in body:
+            break
+        await body.aclose()  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        while len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.01)

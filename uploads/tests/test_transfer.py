@@ -1,0 +1,259 @@
+"""The bytes of one upload on one connection, over a real partial file: window, gathering, rewind, idle clock."""
+
+import asyncio
+import hashlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uploads.errors import FlowViolation, FrameTooLarge, IdleTimeout, SizeExceeded
+from uploads.intake.transfer import Transfer
+from uploads.storage.base import Buffer, PartialObject
+from uploads.storage.local import LocalStore
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Gate(PartialObject):
+    """A real partial file whose appends wait until they are let through: a storage slower than the network."""
+
+    def __init__(self, inner: PartialObject) -> None:
+        self.inner, self.open, self.waiting = inner, asyncio.Event(), asyncio.Event()
+
+    @property
+    def offset(self) -> int:  # type: ignore[override]
+        return self.inner.offset
+
+    async def append(self, blocks: Sequence[Buffer]) -> None:
+        self.waiting.set()
+        await self.open.wait()
+        await self.inner.append(blocks)
+
+    async def digests(self) -> Any:
+        return await self.inner.digests()
+
+    async def finish(self) -> None:
+        await self.inner.finish()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class Ear:
+    """What the client is told."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[int, int]] = []
+        self.rewinds: list[int] = []
+        self.news = asyncio.Event()
+
+    async def report(self, received: int, stored: int, rate: float) -> None:
+        assert rate >= 0
+        self.reports.append((received, stored))
+        self.news.set()
+
+    async def rewound(self, offset: int, reason: str) -> None:
+        self.rewinds.append(offset)
+        self.news.set()
+
+
+class Bench:
+    def __init__(self, store: LocalStore, key: str, partial: Any, transfer: Transfer, ear: Ear) -> None:
+        self.store, self.key, self.partial, self.transfer, self.ear = store, key, partial, transfer, ear
+
+    async def told(self, received: int) -> None:
+        async with asyncio.timeout(10):
+            while received and (not self.ear.reports or self.ear.reports[-1][0] < received):
+                self.ear.news.clear()
+                await self.ear.news.wait()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Any:
+    @asynccontextmanager
+    async def make(size: int, window: int = MIB, chunk: int = 256 * KIB, gate: bool = False) -> AsyncIterator[Bench]:
+        store, key, ear = LocalStore(tmp_path / "storage"), str(uuid.uuid4()), Ear()
+        partial: Any = await store.open(key, size)
+        if gate:
+            partial = Gate(partial)
+        transfer = Transfer(partial, size=size, chunk_size=chunk, window=window, report=ear.report, rewound=ear.rewound)
+        running = asyncio.create_task(transfer.run())
+        yield Bench(store, key, partial, transfer, ear)
+        running.cancel()
+        await asyncio.wait({running})
+        if gate:
+            partial.open.set()
+        await partial.close()
+
+    return make
+
+
+async def test_what_is_taken_is_stored_in_order_and_reported(bench: Any) -> None:
+    data = os.urandom(5 * MIB)
+    async with bench(len(data)) as b:
+        for start in range(0, len(data), 100_000):
+            await b.told(max(0, start + 100_000 - MIB))
+            b.transfer.take(data[start : start + 100_000])
+        await b.told(len(data))
+        assert b.transfer.complete
+        assert b.partial.offset == len(data)
+        assert (await b.partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
+        received = [report[0] for report in b.ear.reports]
+        assert received == sorted(received)
+
+
+async def test_the_window_may_be_filled_and_not_by_a_byte_more(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        for _ in range(4):
+            b.transfer.take(b"x" * 256 * KIB)
+        with pytest.raises(FlowViolation):
+            b.transfer.take(b"x")
+
+
+async def test_bytes_that_only_arrived_are_not_reported_as_received(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        b.transfer.take(b"x" * 256 * KIB)
+        await b.partial.waiting.wait()
+        assert b.transfer.received == 0
+        assert not b.ear.reports
+        b.partial.open.set()
+        await b.told(256 * KIB)
+
+
+async def test_an_upload_never_holds_more_than_its_window(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        for _ in range(4):
+            b.transfer.take(b"x" * 256 * KIB)
+            assert b.transfer.buffered <= MIB
+        b.partial.open.set()
+        await b.told(MIB)
+        await b.transfer.drained()
+        assert b.transfer.buffered == 0
+
+
+async def test_a_few_bytes_are_reported_although_no_more_come(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        b.transfer.take(b"first")
+        await b.told(5)
+        b.transfer.take(b"second")
+        await b.told(11)
+
+
+async def test_one_byte_frames_are_gathered_into_few_blocks(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        for _ in range(100_000):
+            b.transfer.take(b"x")
+        assert len(b.transfer._blocks) <= 2
+        b.partial.open.set()
+        await b.told(100_000)
+        assert b.partial.offset == 100_000
+
+
+async def test_a_frame_above_the_chunk_size_is_refused(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        with pytest.raises(FrameTooLarge):
+            b.transfer.take(b"x" * (256 * KIB + 1))
+
+
+async def test_a_byte_more_than_announced_is_refused(bench: Any) -> None:
+    async with bench(10) as b:
+        b.transfer.take(b"x" * 10)
+        with pytest.raises(SizeExceeded):
+            b.transfer.take(b"x")
+
+
+async def test_after_a_rewind_frames_are_dropped_until_the_client_resumes_there(bench: Any) -> None:
+    data = os.urandom(MIB)
+    async with bench(len(data)) as b:
+        b.transfer.take(data[: 256 * KIB])
+        await b.told(256 * KIB)
+        os.truncate(b.store.partial_path(b.key), 100_000)
+        b.transfer.take(data[256 * KIB : 512 * KIB])
+        async with asyncio.timeout(10):
+            while not b.ear.rewinds:
+                b.ear.news.clear()
+                await b.ear.news.wait()
+        assert b.ear.rewinds == [100_000]
+        b.transfer.take(data[512 * KIB : 700 * KIB])
+        assert b.transfer.dropping
+        assert not b.transfer.complete
+        assert not b.transfer.resume(256 * KIB), "an answer to an older rewind"
+        assert b.transfer.resume(100_000)
+        for start in range(100_000, len(data), 200_000):
+            b.transfer.take(data[start : start + 200_000])
+        await b.told(len(data))
+        assert (await b.partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
+
+
+async def test_more_than_a_window_dropped_is_a_violation(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        b.transfer.halt()
+        for _ in range(4):
+            b.transfer.take(b"x" * 256 * KIB)
+        with pytest.raises(FlowViolation):
+            b.transfer.take(b"x")
+
+
+async def test_a_pause_while_the_storage_writes_goes_on_from_what_it_wrote(bench: Any) -> None:
+    async with bench(MIB, gate=True) as b:
+        b.transfer.take(b"a" * 256 * KIB)
+        await b.partial.waiting.wait()
+        b.transfer.take(b"b" * 256 * KIB)
+        b.transfer.halt(waiting=True)
+        assert not b.transfer.resume(0), "nothing goes on before `ready`"
+        b.partial.open.set()
+        await b.transfer.drained()
+        b.transfer.restart()
+        assert b.partial.offset == 256 * KIB
+        assert b.transfer.resume(256 * KIB)
+        b.transfer.take(b"b" * 256 * KIB)
+        await b.told(512 * KIB)
+        expected = hashlib.sha256(b"a" * 256 * KIB + b"b" * 256 * KIB).hexdigest()
+        assert (await b.partial.digests()).sha256 == expected
+
+
+async def test_a_client_that_sends_nothing_is_idle(bench: Any) -> None:
+    async with bench(MIB) as b:
+        async with asyncio.timeout(10):
+            with pytest.raises(IdleTimeout):
+                await b.transfer.watch(0.2)
+
+
+async def test_a_client_that_trickles_is_idle(bench: Any) -> None:
+    async with bench(MIB) as b:
+
+        async def trickle() -> None:
+            while True:
+                b.transfer.take(b"x")
+                await asyncio.sleep(0.01)
+
+        trickling = asyncio.create_task(trickle())
+        async with asyncio.timeout(10):
+            with pytest.raises(IdleTimeout):
+                await b.transfer.watch(0.2)
+        trickling.cancel()
+
+
+async def test_a_client_without_window_is_not_idle(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        for _ in range(4):
+            b.transfer.take(b"x" * 256 * KIB)
+        watching = asyncio.create_task(b.transfer.watch(0.1))
+        done, _ = await asyncio.wait({watching}, timeout=0.5)
+        assert not done
+        watching.cancel()
+
+
+async def test_a_paused_client_is_not_idle(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        b.transfer.halt(waiting=True)
+        watching = asyncio.create_task(b.transfer.watch(0.1))
+        done, _ = await asyncio.wait({watching}, timeout=0.5)
+        assert not done
+        watching.cancel()

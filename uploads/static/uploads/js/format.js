@@ -38,3 +38,9 @@ export function formatDuration(seconds) {
 export function formatTime(time) {
   return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
 }
+
+/**
+ * A file's name without the marks that turn the order of its letters round: "evil\u202Egpj.exe" would look like a picture.
+ * @param {string} name
+ */
+export const readableName = (name) => name.replace(/[\u202A-\u202E\u2066-\u2069\u200E\u200F\u061C]/g, "");

@@ -5,7 +5,7 @@ import { cancelUpload, deleteFile, myFiles, Problem } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { copyButton } from "./copy-button.js";
 import { element, find, iconButton } from "./dom.js";
-import { formatSize, formatTime } from "./format.js";
+import { formatSize, formatTime, readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
 
 /**
@@ -79,7 +79,7 @@ export class MyFiles extends HTMLElement {
   /** @param {Item} item */
   #item(item) {
     const url = item.share_url ?? new URL(`/f/${item.file_id}`, location.href).href;
-    const name = item.filename;
+    const name = readableName(item.filename);
     const isComplete = item.status === "completed";
     const actions = element("div", { class: "row-actions" });
     if (isComplete) {
@@ -106,17 +106,17 @@ export class MyFiles extends HTMLElement {
 
   /** @param {Item} item */
   async #delete(item) {
-    const question = fill(gettext("Delete %(name)s? Its link will stop working."), { name: item.filename });
+    const question = fill(gettext("Delete %(name)s? Its link will stop working."), { name: readableName(item.filename) });
     if (await confirmed(question, gettext("Delete"))) {
-      await this.#change(() => deleteFile(item.file_id), fill(gettext("%(name)s was deleted."), { name: item.filename }));
+      await this.#change(() => deleteFile(item.file_id), fill(gettext("%(name)s was deleted."), { name: readableName(item.filename) }));
     }
   }
 
   /** @param {Item} item */
   async #cancel(item) {
-    const question = fill(gettext("Cancel %(name)s? What was sent of it is lost."), { name: item.filename });
+    const question = fill(gettext("Cancel %(name)s? What was sent of it is lost."), { name: readableName(item.filename) });
     if (await confirmed(question, gettext("Cancel the upload"))) {
-      const done = fill(gettext("%(name)s was cancelled."), { name: item.filename });
+      const done = fill(gettext("%(name)s was cancelled."), { name: readableName(item.filename) });
       await this.#change(() => cancelUpload(item.file_id), done);
     }
   }

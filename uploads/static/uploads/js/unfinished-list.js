@@ -3,7 +3,7 @@
 import { cancelUpload, Problem, uploadStatus } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { element, find, iconButton } from "./dom.js";
-import { formatSize } from "./format.js";
+import { formatSize, readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
 import { forget, inOtherTabs, remembered } from "./unfinished.js";
 
@@ -51,7 +51,7 @@ export class UnfinishedList extends HTMLElement {
 
   /** @param {Unfinished} entry */
   async #discard(entry) {
-    const question = fill(gettext("Discard what was sent of %(name)s?"), { name: entry.name });
+    const question = fill(gettext("Discard what was sent of %(name)s?"), { name: readableName(entry.name) });
     if (!(await confirmed(question, gettext("Discard")))) return;
     this.#lose(entry);
     await cancelUpload(entry.fileId, entry.token).catch(() => {}); // or it expires by itself
@@ -60,11 +60,11 @@ export class UnfinishedList extends HTMLElement {
   #render() {
     this.hidden = this.entries.length === 0;
     const items = this.entries.map((entry) => {
-      const label = fill(gettext("Discard %(name)s"), { name: entry.name });
+      const label = fill(gettext("Discard %(name)s"), { name: readableName(entry.name) });
       return element(
         "li",
         { "data-file": entry.fileId },
-        element("bdi", { class: "row-name", title: entry.name }, entry.name),
+        element("bdi", { class: "row-name", title: readableName(entry.name) }, readableName(entry.name)),
         element(
           "span",
           { class: "row-words" },

@@ -3,6 +3,7 @@
 import { announce } from "./announce.js";
 import { copyButton } from "./copy-button.js";
 import { element, iconButton, setText } from "./dom.js";
+import { readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
 import { receiptDetails } from "./receipt.js";
 import { figuresInWords, stateInWords } from "./words.js";
@@ -40,7 +41,7 @@ export class UploadRow extends HTMLElement {
   /** @param {Upload} upload */
   show(upload) {
     this.#upload = upload;
-    const name = upload.name;
+    const name = readableName(upload.name);
     this.#bar.setAttribute("aria-label", fill(gettext("Progress of %(name)s"), { name }));
     this.append(
       element(
@@ -76,7 +77,7 @@ export class UploadRow extends HTMLElement {
     this.#showButtons(upload);
     this.querySelector(".row-result")?.remove();
     if (upload.state === "done") this.append(this.#result(upload));
-    if (!isFirst && SPOKEN.has(upload.state)) announce(`${upload.name}: ${stateInWords(upload)}`);
+    if (!isFirst && SPOKEN.has(upload.state)) announce(`${readableName(upload.name)}: ${stateInWords(upload)}`);
   }
 
   /** @param {Upload} upload */
@@ -93,7 +94,7 @@ export class UploadRow extends HTMLElement {
 
   /** @param {string} which @param {Upload} upload */
   #button(which, upload) {
-    const name = upload.name;
+    const name = readableName(upload.name);
     const ask = (/** @type {string} */ detail) =>
       this.dispatchEvent(new CustomEvent(detail, { bubbles: true, detail: upload }));
     switch (which) {
@@ -131,7 +132,9 @@ export class UploadRow extends HTMLElement {
         "div",
         { class: "link-line" },
         element("a", { class: "share-link", href: url }, url.replace(/^https?:\/\//, "")),
-        copyButton(url, gettext("Copy link"), fill(gettext("Copy the link of %(name)s"), { name: upload.name })),
+        copyButton(url, gettext("Copy link"), fill(gettext("Copy the link of %(name)s"), {
+          name: readableName(upload.name),
+        })),
       ),
       receiptDetails(upload.result?.sha256 ?? "", upload.result?.receipt ?? {}),
     );

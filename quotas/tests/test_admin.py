@@ -34,6 +34,11 @@ def address(environment: str = "production") -> str:
     return reverse("admin:quotas_limitprofile_change", args=[LimitProfile.objects.get(environment=environment).pk])
 
 
+@pytest.fixture
+def change_page() -> str:
+    return address()
+
+
 def entries(response: Any) -> dict[str, Any]:
     """What the page's form would send as it stands."""
     data = {}
@@ -242,15 +247,16 @@ def test_changing_another_environments_profile_says_that_it_is_not_in_force(admi
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_change_wakes_whoever_goes_by_the_limits(async_client: AsyncClient, admin_user: User) -> None:
+async def test_a_change_wakes_whoever_goes_by_the_limits(
+    async_client: AsyncClient, admin_user: User, change_page: str
+) -> None:
     layer = get_channel_layer()
     await layer.group_add(LIMITS_GROUP, "keeper!1")
     await async_client.aforce_login(admin_user)
-    page = await asyncio.to_thread(address)
-    data = entries(await async_client.get(page))
-    refused = await async_client.post(page, data | {"max_concurrent_uploads": "0"})
+    data = entries(await async_client.get(change_page))
+    refused = await async_client.post(change_page, data | {"max_concurrent_uploads": "0"})
     assert refused.status_code == 200
-    saved = await async_client.post(page, data | {"max_concurrent_uploads": "44"})
+    saved = await async_client.post(change_page, data | {"max_concurrent_uploads": "44"})
     assert saved.status_code == 302
     async with asyncio.timeout(5):
         assert await layer.receive("keeper!1") == {"type": "limits.changed"}

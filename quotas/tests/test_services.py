@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.management import call_command
 from django.db import transaction
 from pytest_django.asserts import assertNumQueries
 
@@ -51,7 +50,7 @@ def test_seeding_again_changes_nothing_and_adds_what_is_missing() -> None:
     limit(file_bytes=None, daily_bytes=1)
     LimitProfile.objects.filter(environment="staging").delete()
     AudienceLimit.objects.filter(profile__environment="production", audience="registered").delete()
-    call_command("seed_profiles")
+    services.seed_profiles()
     services.seed_profiles()
     assert LimitProfile.objects.count() == 3
     assert AudienceLimit.objects.count() == 6

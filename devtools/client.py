@@ -123,7 +123,7 @@ class Client:
             body = await response.json(content_type=None)
             if response.status >= 400:
                 problem = dict(body)
-                raise Refused(problem.pop("code"), problem.pop("detail", ""), status=response.status, **problem)
+                raise Refused(problem.pop("code"), problem.pop("detail", ""), **problem)
             return body
 
     async def initiate(self, filename: str, size: int, **more: Any) -> Upload:

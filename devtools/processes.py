@@ -6,6 +6,8 @@ import signal
 import subprocess
 import threading
 
+import psutil
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -30,3 +32,35 @@ def end(process: subprocess.Popen[bytes], *, by: int = signal.SIGTERM, grace: fl
         except subprocess.TimeoutExpired:
             process.kill()
     return process.wait()
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """The process and all that it has started; empty when it is gone."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def memory_of(pid: int) -> int:
+    """Memory in bytes of a process tree: the sum of the proportional set sizes (PSS)."""
+    total = 0
+    for process in tree(pid):
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Processor time that a process tree has used so far, system time included."""
+    total = 0.0
+    for process in tree(pid):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total

@@ -8,9 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
-from devtools.processes import bound_to_parent, end
+from devtools.processes import bound_to_parent, cpu_seconds_of, end, memory_of
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -117,16 +115,8 @@ class ServerProcess:
 
     def memory(self) -> int:
         """Memory in bytes: the proportional set size (PSS) of the process and all its children."""
-        parent = psutil.Process(self.pid)
-        total = 0
-        for process in [parent, *parent.children(recursive=True)]:
-            try:
-                total += process.memory_full_info().pss
-            except psutil.NoSuchProcess:
-                continue
-        return total
+        return memory_of(self.pid)
 
     def cpu_seconds(self) -> float:
         """Processor time used so far, system time included."""
-        times = psutil.Process(self.pid).cpu_times()
-        return times.user + times.system + times.children_user + times.children_system
+        return cpu_seconds_of(self.pid)

@@ -1,0 +1,30 @@
+"""`make bench`: BENCH_MIB (1024) are sent BENCH_RUNS (5) times by each; BENCH_ONLY names the groups that run."""
+
+import os
+import sys
+
+from bench import browser, downloads, report, uploads
+from bench.install import CACHE
+from bench.measure import MIB, make_file, work_folder
+
+GROUPS = {"upload": uploads.measure, "download": downloads.measure, "browser": browser.measure}
+
+
+def main() -> int:
+    size = int(os.environ.get("BENCH_MIB", "1024")) * MIB
+    runs = int(os.environ.get("BENCH_RUNS", "5"))
+    chosen = [name for name in os.environ.get("BENCH_ONLY", ",".join(GROUPS)).split(",") if name]
+    if unknown := set(chosen) - set(GROUPS):
+        sys.exit(f"BENCH_ONLY is {', '.join(unknown)}; it may name {', '.join(GROUPS)}.")
+    results = {}
+    with work_folder(CACHE / "work") as home:
+        file = make_file(home / "upload.bin", size)
+        for name in chosen:
+            for series in GROUPS[name](home, file, runs):
+                results[series.name] = series
+    print(report.write(results, size, runs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

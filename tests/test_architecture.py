@@ -1,0 +1,36 @@
+"""The rules of imports themselves stand in pyproject.toml; these tests hold the rules to what the modules promise."""
+
+import ast
+import tomllib
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+from conftest import ROOT
+
+APPS = ("directdrivex", "uploads", "quotas", "monitoring")
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+
+
+def promising_modules() -> set[str]:
+    """The modules whose docstring says that they need no Django (or name both Django and Channels)."""
+    found = set()
+    for app in APPS:
+        for path in (ROOT / app).rglob("*.py"):
+            docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+            words = " ".join(docstring.split())
+            if "eeds no Django" in words or "here needs Django" in words:
+                found.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    return found
+
+
+def test_every_module_that_says_it_needs_no_django_is_held_to_it():
+    held = set(next(contract for contract in CONTRACTS if "need no Django" in contract["name"])["source_modules"])
+    assert promising_modules() <= held
+
+
+def test_imports_run_one_way(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    assert (
+        lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True) == EXIT_STATUS_SUCCESS
+    ), capsys.readouterr().out

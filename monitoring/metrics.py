@@ -1,0 +1,98 @@
+"""`/metrics`: the state of the program as Prometheus text, for the operator's own scraper and nobody else."""
+
+import ipaddress
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from monitoring.snapshot import current
+from monitoring.state import ProgramState
+
+# A proxy in front makes every visitor a loopback peer; its headers give it away.
+FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+
+
+class StateCollector(Collector):
+    """One state as gauges. A figure that is not known (the slot store is away) is left out, not given as 0."""
+
+    def __init__(self, state: ProgramState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        state = self._state
+        reading = state.memory.reading
+        yield from self._slots()
+        yield gauge("memory_total_bytes", "Memory of the machine or container", reading.total)
+        yield gauge("memory_used_bytes", "Memory in use, page cache not counted", reading.used)
+        yield gauge("memory_available_bytes", "Memory that can still be taken", reading.available)
+        yield gauge("memory_used_percent", "Memory in use, in percent", reading.percent)
+        yield gauge("memory_ceiling_percent", "Above this no upload starts", state.memory.ceiling_percent)
+        yield gauge("memory_reserved_bytes", "Memory that uploads leave free", state.memory.reserved_bytes)
+        yield gauge("admitting", "1 if memory allows one more upload", state.memory.admitting)
+        yield gauge("buffer_limit_bytes", "What uploads may hold in memory", state.buffers.limit_bytes)
+        yield gauge("buffer_used_bytes", "What uploads hold in memory", state.buffers.in_use_bytes)
+        yield gauge("receive_rate_bytes_per_second", "Of all uploads", sum(view.rate for view in state.transfers))
+        yield gauge("storage_up", "1 if the storage could take an upload", state.storage.ok)
+        today = GaugeMetricFamily("directdrivex_uploads_today", "Announced since UTC midnight", labels=["outcome"])
+        for outcome in ("attempted", "completed", "failed"):
+            today.add_metric([outcome], getattr(state.today, outcome))
+        yield today
+        hour = GaugeMetricFamily("directdrivex_uploads_last_hour", "Ended within the last hour", labels=["outcome"])
+        hour.add_metric(["completed"], state.last_hour.completed)
+        hour.add_metric(["failed"], state.last_hour.failed)
+        yield hour
+        ringing = GaugeMetricFamily("directdrivex_alert", "1 for each alert that rings", labels=["code"])
+        for alert in state.alerts:
+            ringing.add_metric([alert.code], 1)
+        yield ringing
+
+    def _slots(self) -> Iterable[Metric]:
+        slots = self._state.slots
+        yield gauge("slot_store_up", "1 if the slot store can be reached", slots is not None and slots.healthy)
+        if slots is None:
+            return
+        yield gauge("slots", "Slots for all", slots.total)
+        yield gauge("slots_used", "Slots that are held", len(slots.leases))
+        yield gauge("slot_violations", "Invariants of the slots that are broken", len(self._state.violations))
+        yield gauge("queue_length", "Uploads in the line", len(slots.tickets))
+        longest = max((ticket.waited_seconds for ticket in slots.tickets), default=0)
+        yield gauge("queue_longest_wait_seconds", "How long the longest has waited", longest)
+
+
+def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"directdrivex_{name}", text, value=float(value))
+
+
+def may_scrape(request: HttpRequest) -> bool:
+    """By METRICS_TOKEN where it is set; else only from this machine, and through no proxy."""
+    if settings.METRICS_TOKEN:
+        given = request.headers.get("Authorization", "")
+        return constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}")
+    if any(header in request.META for header in FORWARDING_HEADERS):
+        return False
+    try:
+        peer = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return False
+    mapped = getattr(peer, "ipv4_mapped", None)
+    return (mapped or peer).is_loopback
+
+
+@require_safe
+@never_cache
+async def metrics(request: HttpRequest) -> HttpResponse:
+    if not may_scrape(request):
+        return HttpResponse("403: see METRICS_TOKEN\n", status=403, content_type="text/plain")
+    registry = CollectorRegistry()
+    registry.register(StateCollector(await current()))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,166 @@
+"""What is known about the whole program, gathered at most once a second in a process, however many ask."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from monitoring import alerts
+from monitoring.alerts import Alert, StuckWatch
+from monitoring.once import Shared
+from monitoring.state import BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
+from quotas.rules import SlotLimits
+from quotas.services import slot_limits
+from uploads.intake import registry
+from uploads.models import FileEvent, StoredFile
+from uploads.slots.keeper import get_keeper
+from uploads.slots.manager import SlotSnapshot, SlotsUnavailableError
+from uploads.states import Status
+from uploads.storage import get_store
+from uploads.storage.base import StorageError, StorageFullError
+
+LEAST_AGE_SECONDS = 1.0
+STORAGE_BOUND_SECONDS = 2.0
+STORAGE_AGE_SECONDS = 5.0
+
+
+def read_today(now: datetime) -> Today:
+    """The uploads announced since UTC midnight, in one indexed query."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    figures = StoredFile.objects.filter(created_at__gte=midnight).aggregate(
+        attempted=Count("pk"),
+        # A file that was completed and then deleted was completed all the same.
+        completed=Count("pk", filter=Q(completed_at__isnull=False)),
+        failed=Count("pk", filter=Q(status=Status.FAILED)),
+        stored_bytes=Sum("stored_bytes", default=0),
+    )
+    return Today(**figures)
+
+
+def read_last_hour(now: datetime) -> LastHour:
+    """The uploads that ended within the last hour, in one indexed query."""
+    figures = FileEvent.objects.filter(at__gte=now - timedelta(hours=1)).aggregate(
+        completed=Count("pk", filter=Q(new_status=Status.COMPLETED) & ~Q(old_status=Status.COMPLETED)),
+        failed=Count("pk", filter=Q(new_status=Status.FAILED) & ~Q(old_status=Status.FAILED)),
+    )
+    return LastHour(**figures)
+
+
+class Figures:
+    """What the database counts. It is asked less often where counting takes it long: at most a twentieth of the time."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Today, LastHour] | None = None
+        self._next_at = 0.0
+
+    def read(self) -> tuple[Today, LastHour]:
+        begun = time.monotonic()
+        if self._known is None or begun >= self._next_at:
+            now = timezone.now()
+            self._known = read_today(now), read_last_hour(now)
+            self._next_at = time.monotonic() + 20 * (time.monotonic() - begun)
+        return self._known
+
+
+async def probe_storage() -> StorageState:
+    """Ask the storage whether it could take an upload, and wait no longer than two seconds for an answer."""
+    store = get_store()
+    reason, detail = "", ""
+    try:
+        async with asyncio.timeout(STORAGE_BOUND_SECONDS):
+            await store.check()
+    except TimeoutError:
+        reason, detail = "timeout", f"no answer within {STORAGE_BOUND_SECONDS:g} s"
+    except StorageFullError as error:
+        reason, detail = "full", str(error)
+    except StorageError as error:
+        reason, detail = "unavailable", str(error)
+    return StorageState(store.name, not reason, reason, detail)
+
+
+_storage = Shared(probe_storage, STORAGE_AGE_SECONDS)
+
+
+async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
+    """The slots, why they cannot be read, and which invariants they break."""
+    keeper = get_keeper()
+    try:
+        return await keeper.snapshot(), "", tuple(await keeper.check())
+    except SlotsUnavailableError as error:
+        return None, str(error), ()
+
+
+def memory_state(limits: SlotLimits, slots: SlotSnapshot | None) -> MemoryState:
+    admission = get_keeper().admission
+    promised = sum(lease.window for lease in slots.leases) if slots else 0
+    return MemoryState(
+        reading=admission.read(),
+        ceiling_percent=limits.max_memory_percent,
+        reserved_bytes=limits.reserved_memory_bytes,
+        admitting=admission.admits(settings.UPLOAD_WINDOW_BYTES, promised),
+    )
+
+
+class Watch:
+    """Gathers the state, and remembers from one look to the next since when the line has been stuck."""
+
+    def __init__(self) -> None:
+        self._figures = Figures()
+        self._stuck = StuckWatch()
+
+    async def gather(self) -> ProgramState:
+        slots, slots_error, violations = await read_slots()
+        limits = await database_sync_to_async(slot_limits)()
+        today, last_hour = await database_sync_to_async(self._figures.read)()
+        storage = await _storage.get()
+        memory = memory_state(limits, slots)
+        return ProgramState(
+            at=timezone.now(),
+            environment=settings.ENVIRONMENT,
+            slots=slots,
+            slots_error=slots_error,
+            violations=violations,
+            transfers=tuple(registry.views()),
+            memory=memory,
+            buffers=BufferState(get_keeper().admission.ceiling, registry.buffered_bytes(), settings.UPLOAD_CHUNK_BYTES),
+            today=today,
+            last_hour=last_hour,
+            storage=storage,
+            alerts=tuple(self._alerts(slots, slots_error, violations, memory, last_hour, storage)),
+        )
+
+    def _alerts(
+        self,
+        slots: SlotSnapshot | None,
+        slots_error: str,
+        violations: tuple[str, ...],
+        memory: MemoryState,
+        last_hour: LastHour,
+        storage: StorageState,
+    ) -> list[Alert]:
+        stuck = self._stuck.look(slots, time.monotonic()) if slots else (0.0, 0)
+        return [
+            *alerts.slot_alerts(slots_error, violations),
+            *alerts.storage_alerts(storage.ok, storage.detail),
+            *alerts.stuck_alerts(*stuck),
+            *alerts.failure_alerts(last_hour.completed, last_hour.failed),
+            *alerts.memory_alerts(memory.reading.percent, memory.reading.available),
+        ]
+
+
+_state = Shared(Watch().gather, LEAST_AGE_SECONDS)
+
+
+async def current() -> ProgramState:
+    """The state of the program, at most a second old."""
+    return await _state.get()
+
+
+def forget() -> None:
+    """Make the next look a fresh one."""
+    _state.forget()
+    _storage.forget()

@@ -1,0 +1,78 @@
+"""What is known about the whole program at one moment, frozen. Sizes in bytes, times in seconds."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitoring.alerts import Alert
+from uploads.intake.registry import TransferView
+from uploads.slots.admission import MemoryReading
+from uploads.slots.manager import SlotSnapshot
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """One reading, the ceilings of the profile in force, and whether one more upload would be admitted now."""
+
+    reading: MemoryReading
+    ceiling_percent: int
+    reserved_bytes: int
+    admitting: bool
+
+
+@dataclass(frozen=True)
+class BufferState:
+    """Memory that uploads may hold for bytes on their way to the storage, and what they hold."""
+
+    limit_bytes: int
+    in_use_bytes: int
+    chunk_size: int
+
+
+@dataclass(frozen=True)
+class Today:
+    """The uploads announced since UTC midnight, and how many of them came to an end."""
+
+    attempted: int = 0
+    completed: int = 0
+    failed: int = 0
+    stored_bytes: int = 0
+
+    @property
+    def failure_rate_percent(self) -> float:
+        return round(100 * self.failed / self.attempted, 1) if self.attempted else 0.0
+
+
+@dataclass(frozen=True)
+class LastHour:
+    """The uploads that ended within the last hour, whenever they began."""
+
+    completed: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class StorageState:
+    """`reason` is a short word that strangers may read; `detail` is the true cause, for staff."""
+
+    name: str
+    ok: bool
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """The whole program. `slots` is None, and `slots_error` says why, where the slot store cannot be reached."""
+
+    at: datetime
+    environment: str
+    slots: SlotSnapshot | None
+    slots_error: str
+    violations: tuple[str, ...]
+    transfers: tuple[TransferView, ...]
+    memory: MemoryState
+    buffers: BufferState
+    today: Today
+    last_hour: LastHour
+    storage: StorageState
+    alerts: tuple[Alert, ...] = ()

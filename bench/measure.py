@@ -3,6 +3,7 @@
 import os
 import shutil
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -11,10 +12,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import playwright.sync_api
+
+from bench.raw import RawError
+from devtools.machine import MissingToolError
 from devtools.processes import cpu_seconds_of, memory_of
+from devtools.server_process import ServerFailedError
 
 MIB = 1024 * 1024
 SAMPLE_SECONDS = 0.1
+# What a peer or its installation can fail with: its row then says why it has no figure.
+FAILURES = (
+    MissingToolError,
+    ServerFailedError,
+    RawError,
+    RuntimeError,
+    OSError,
+    subprocess.SubprocessError,
+    playwright.sync_api.Error,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,22 @@ class Series:
 
     def median(self, what: str) -> float:
         return statistics.median(getattr(run, what) for run in self.runs)
+
+    def add(self, number: int, run: Callable[[], Run]) -> None:
+        """Run once more and say so; after a failure nothing more is tried."""
+        if self.failure:
+            return
+        try:
+            done = run()
+        except FAILURES as error:
+            self.fail(error)
+            return
+        self.runs.append(done)
+        print(f"run {number + 1}  {done.rate:7.0f} MB/s  {done.cpu:5.2f} CPU s/GiB  {self.name}", flush=True)
+
+    def fail(self, error: Exception) -> None:
+        print(f"{self.name}: {error}", flush=True)
+        self.failure = " ".join(str(error).split())[:200] or type(error).__name__
 
     @property
     def rate(self) -> float:
@@ -98,8 +130,9 @@ def make_file(path: Path, size: int) -> Path:
 
 
 def timed(pid: int, size: int, work: Callable[[], object]) -> Run:
+    """One run against the server `pid`; `work` may return the seconds where it knows them better."""
     peak, cpu, began = MemoryPeak(pid), cpu_seconds_of(pid), time.perf_counter()
-    work()
-    seconds = time.perf_counter() - began
+    known = work()
+    seconds = known if isinstance(known, float) else time.perf_counter() - began
     cpu = cpu_seconds_of(pid) - cpu
     return Run(size / seconds / 1e6, cpu / (size / 1024**3), peak.stop() / MIB, peak.idle / MIB)

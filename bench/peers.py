@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from devtools.server_process import ServerProcess, prepare
 
 SERVERS = Path(__file__).parent / "servers"
 START_SECONDS = 30.0
+WITHOUT_DIGESTS = ("-m", "bench.servers.without_digests")
 
 
 class Running:
@@ -45,12 +46,12 @@ class Running:
 class OurServer:
     """The program itself, with limits out of the way."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, program: Sequence[str] = ("manage.py", "serve"), **environment: str) -> None:
         data = folder / "data"
         data.mkdir()
         self.environment = {"SECRET_KEY": "bench", "LOG_LEVEL": "warning", **environment}
         prepare({**self.environment, "DATA_DIR": str(data)})
-        self.process = ServerProcess(data, self.environment)
+        self.process = ServerProcess(data, self.environment, program)
         self.process.start()
         self.port, self.pid, self.folder = self.process.port, self.process.pid, folder
 
@@ -121,6 +122,7 @@ def _put(path: str, **headers: str) -> Callable[[Server, Path], object]:
 
 OURS = Peer("DirectDriveX, uvicorn", lambda f: OurServer(f), lambda s, file: raw.directdrivex(s.port, file))
 OURS_DAPHNE = Peer("DirectDriveX, daphne", lambda f: OurServer(f, SERVER="daphne"), OURS.send)
+OURS_BARE = Peer("DirectDriveX, digests aside", lambda f: OurServer(f, program=WITHOUT_DIGESTS), OURS.send)
 TUS_NODE = Peer("@tus/server + file-store", start_tus_node, lambda s, file: raw.tus(s.port, "/files", file))
 TUS_PYTHON = Peer("tuspyserver", start_tuspy, lambda s, file: raw.tus(s.port, "/files/", file))
 COPYPARTY = Peer("copyparty PUT, its digest", start_copyparty, _put("/upload.bin"))
@@ -129,4 +131,4 @@ NGINX = Peer("nginx DAV PUT, default buffers", start_nginx, _put("/upload.bin"))
 SINK_LOOP = Peer("bare ASGI sink, writes in the loop", start_sink, lambda s, file: raw.sink(s.port, "/ws/loop", file))
 SINK_THREAD = Peer("bare ASGI sink, queue and writer", start_sink, lambda s, file: raw.sink(s.port, "/ws/thread", file))
 
-PEERS = [OURS, OURS_DAPHNE, TUS_NODE, TUS_PYTHON, COPYPARTY, COPYPARTY_PLAIN, NGINX, SINK_LOOP, SINK_THREAD]
+PEERS = [OURS, OURS_BARE, OURS_DAPHNE, TUS_NODE, TUS_PYTHON, COPYPARTY, COPYPARTY_PLAIN, NGINX, SINK_LOOP, SINK_THREAD]

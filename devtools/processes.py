@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+from typing import Any
 
 import psutil
 
@@ -16,7 +17,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def bound_to_parent() -> dict[str, object]:
+def bound_to_parent() -> dict[str, Any]:
     """The Popen arguments of a child that ends with us. Only the main thread lives as long as the process does."""
     if os.uname().sysname == "Linux" and threading.current_thread() is threading.main_thread():
         return {"preexec_fn": die_with_parent}

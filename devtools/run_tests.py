@@ -26,14 +26,14 @@ class Group:
 
 
 GROUPS = [
-    Group("the program, on SQLite", ["-p", "no:playwright", "--ignore=tests/browser"], needs=("postgresql",)),
+    Group("the program, on SQLite", ["--ignore=tests/browser"], needs=("postgresql",)),
     Group(
         "what must hold on every database, on PostgreSQL",
-        ["-p", "no:playwright", "--ignore=tests/browser", "-m", "every_database"],
+        ["--ignore=tests/browser", "-m", "every_database"],
         {"TEST_DATABASE": "postgresql"},
         needs=("postgresql",),
     ),
-    # pytest-playwright leaves an event loop behind that later asynchronous tests trip over: a process of its own.
+    # Playwright leaves an event loop behind that later asynchronous tests trip over: a process of its own.
     Group("the pages, in Chromium", ["tests/browser"], needs=("chromium",)),
 ]
 TOOLS = {"postgresql": lambda: machine.postgresql("initdb"), "chromium": machine.chromium}

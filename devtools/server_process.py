@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from devtools.processes import bound_to_parent, cpu_seconds_of, end, memory_of
@@ -46,9 +47,12 @@ class ServerProcess:
     `url` is its address without a trailing slash, `log` the file with all that it printed.
     """
 
-    def __init__(self, data_dir: Path, overrides: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, overrides: dict[str, str] | None = None, program: Sequence[str] = ("manage.py", "serve")
+    ) -> None:
         self.data_dir = Path(data_dir)
         self.overrides = dict(overrides or {})
+        self.program = list(program)
         self.log = self.data_dir / "server.log"
         self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
@@ -74,13 +78,13 @@ class ServerProcess:
         with self.log.open("ab") as log:
             seen = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                [sys.executable, *self.program],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **bound_to_parent(),  # type: ignore[call-overload]
+                **bound_to_parent(),
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

@@ -117,7 +117,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
 
     from directdrivex.asgi import application
 
-    class DaphneServer(Server):  # type: ignore[misc] # daphne has no types
+    class DaphneServer(Server):
         def kill_all_applications(self) -> Any:
             for port in self.listeners:
                 port.addCallback(lambda port: port.stopListening())

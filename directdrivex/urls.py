@@ -1,6 +1,6 @@
 """Where the apps' addresses hang."""
 
-from typing import Any
+from typing import NoReturn
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest
@@ -12,7 +12,7 @@ from uploads.api import api
 api.add_router("/v1", monitoring_router)
 
 
-def no_such_call(request: HttpRequest, **kwargs: Any) -> Any:
+def no_such_call(request: HttpRequest) -> NoReturn:
     """An unknown path under `/api`: the problem middleware makes a problem document of this."""
     raise Http404
 
@@ -20,7 +20,7 @@ def no_such_call(request: HttpRequest, **kwargs: Any) -> Any:
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),
-    re_path(r"^api(/.*)?$", no_such_call),
+    re_path(r"^api(?:/.*)?$", no_such_call),
     path("", include("monitoring.urls")),
     path("", include("uploads.urls")),
 ]

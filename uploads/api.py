@@ -10,16 +10,17 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from ninja import NinjaAPI, Status
+from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
 from quotas import services as quotas
 from uploads import links, services
 from uploads.delivery import stream
-from uploads.errors import InvalidRequest, UploadError, WrongState, every_error
+from uploads.errors import InvalidRequest, WrongState, every_error
 from uploads.intake import registry
 from uploads.models import StoredFile
 from uploads.people import authorise, caller_of, refuse_foreign_page, refuse_forged
@@ -42,8 +43,6 @@ from uploads.states import Status as State
 from uploads.storage import get_store
 
 PAGE_FILES = 50
-# Members that promise a protection: ignoring them would leave a file that looks protected and is not (wire.md).
-NOT_SUPPORTED = ("password", "max_downloads", "expires_in")
 
 
 class JSONOnly(Parser):
@@ -75,8 +74,8 @@ def on_error(request: HttpRequest, error: Exception) -> HttpResponseBase:
     return problem(from_exception(error))
 
 
-for _framework_error in (UploadError,):
-    api.add_exception_handler(_framework_error, on_error)
+for _error in (ValidationError, HttpError, Http404):  # the framework has handlers of its own for these
+    api.add_exception_handler(_error, on_error)
 
 
 @api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, tags=["upload"])
@@ -86,9 +85,6 @@ async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     caller = await caller_of(request)
     if caller.account_id is not None:
         refuse_forged(request)
-    for name in NOT_SUPPORTED:
-        if (payload.model_extra or {}).get(name) is not None:
-            raise InvalidRequest(name, _("This server does not support that yet."))
     new = services.NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "")
     file, token = await services.initiate(new, caller.as_sender(), _idempotency(request, caller.person.key))
     return {

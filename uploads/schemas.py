@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from django.utils.translation import gettext_lazy as _
 from ninja import Schema
-from pydantic import ConfigDict, Field, StrictInt, StrictStr, field_validator
+from pydantic import Field, StrictInt, StrictStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from uploads.names import BadNameError, clean_filename
@@ -20,14 +20,24 @@ def _reason(sentence: Any) -> PydanticCustomError:
 
 
 class InitiateIn(Schema):
-    """Unknown members are ignored, but for those that promise a protection which this server cannot give."""
-
-    model_config = ConfigDict(extra="allow")
+    """Unknown members are ignored, but for those that promise a protection which this server cannot give yet."""
 
     filename: StrictStr = Field(description="1 to 255 characters after NFC; it is data, never a path.")
     size: Annotated[StrictInt, Field(ge=0, le=MAX_FILE_BYTES, description="Bytes.")]
     content_type: StrictStr | None = Field(None, max_length=255, description="A media type, such as image/png.")
     sha256: StrictStr | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Compared before `success`.")
+
+    # Ignoring these would leave a file that looks protected and is not (wire.md).
+    password: Any = Field(None, description="Not supported yet: refused.")
+    max_downloads: Any = Field(None, description="Not supported yet: refused.")
+    expires_in: Any = Field(None, description="Not supported yet: refused.")
+
+    @field_validator("password", "max_downloads", "expires_in")
+    @classmethod
+    def _refuse(cls, value: Any) -> Any:
+        if value is not None:
+            raise _reason(_("This server does not support that yet."))
+        return value
 
     @field_validator("filename")
     @classmethod

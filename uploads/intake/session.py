@@ -115,7 +115,9 @@ class UploadSession(Mailbox):
             else:
                 await database_sync_to_async(services.begin_upload)(file)
                 older = registry.claim(self)
-                self._hold = await get_keeper().enter(self.upload_id, file.person, settings.UPLOAD_WINDOW_BYTES)
+                keeper = get_keeper()
+                keeper.held_bytes = registry.buffered_bytes
+                self._hold = await keeper.enter(self.upload_id, file.person, settings.UPLOAD_WINDOW_BYTES)
                 # The row is read again after this: the older connection may have said `finish` just before.
                 await registry.displace(older)
         self.spawn(self._watch_slot(self._hold))
@@ -265,7 +267,8 @@ class UploadSession(Mailbox):
 
     async def _watch_slot(self, hold: Hold) -> None:
         while not isinstance(before := hold.standing, Absent):
-            await hold.changed(SLOT_WATCH_SECONDS)
+            # Places move up without anybody being woken: the line is read again as often as it may be told.
+            await hold.changed(QUEUE_REPORT_SECONDS if isinstance(before, Waiting) else SLOT_WATCH_SECONDS)
             if hold.standing != before:
                 self.put(SlotChanged())
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 PLACES_PER_PERSON = 50  # wire.md: a person holds at most this many places in the line
 CLAIM_SECONDS = 5.0  # slots.md 3: a grant that nobody claims in this time goes to the next
+POLL_SECONDS = 0.5  # slots.md 4 and 6: each worker looks this often at what no message told
 
 
 class WaitingFor(StrEnum):
@@ -132,7 +133,10 @@ class SlotManager(ABC):
 
     @abstractmethod
     async def changed(self, upload_id: str, owner: str, timeout: float) -> None:
-        """Return when the standing may have changed, or after `timeout` seconds. A hint: ask `standing` then."""
+        """Return when the standing may have changed, or after `timeout` seconds. A hint: ask `standing` then.
+
+        A change of nothing but the position or the estimate wakes nobody, or each release would wake the whole line.
+        """
 
     @abstractmethod
     async def renew(self, holders: Iterable[tuple[str, str]]) -> set[str]:

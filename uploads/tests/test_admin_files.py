@@ -73,6 +73,13 @@ def test_the_list_shows_size_percent_and_last_error_in_words(admin):
     assert "storage_full" in text
 
 
+def test_of_a_file_that_failed_nothing_is_said_to_be_stored(admin):
+    file = a_file(status=Status.FAILED, size=100, stored_bytes=77)
+    text = listing(admin)[1].content.decode() + admin.get(change_page(file)).content.decode()
+    assert "77 %" not in text
+    assert "nothing any more" in text
+
+
 def test_a_file_is_found_by_part_of_its_name_by_its_id_and_by_its_sender(admin, admin_user):
     mine = a_file("plan.pdf", owner=admin_user)
     a_file("holiday.mov", person="address:198.51.100.4")

@@ -1,6 +1,7 @@
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from uploads import cleanup
@@ -33,4 +34,4 @@ class Command(BaseCommand):
             raise CommandError("\n".join(report.problems))
 
     async def _clean(self, dry_run: bool) -> cleanup.Report:
-        return await cleanup.clean(frozenset(await alive_uploads()), dry_run=dry_run)
+        return await cleanup.clean(await alive_uploads(settings.DATA_DIR), dry_run=dry_run)

@@ -1,0 +1,155 @@
+"""A real Chromium before the real program. Plain Playwright: pytest-playwright's own fixtures are not used."""
+
+import hashlib
+import os
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from devtools import machine
+from devtools.server_process import ServerProcess
+
+MIB = 1024 * 1024
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",  # Chromium has none as root
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=machine.chromium(), args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes a browser of one person: cookies and storage of its own. Faults of any page fail the test."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def make(**options: Any) -> BrowserContext:
+        context = chromium.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}} | options)
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        context.on(
+            "console",
+            lambda message: faults.append(message.text) if "Content Security Policy" in message.text else None,
+        )
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+class UploadPage:
+    """The upload page of one person."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+
+    def open(self) -> "UploadPage":
+        self.page.goto(self.url)
+        expect(self.page.get_by_role("button", name="Choose files")).to_be_enabled()
+        return self
+
+    def choose(self, *files: Path | dict[str, Any]) -> None:
+        self.page.set_input_files("ddx-dropzone input[type=file]", list(files))  # type: ignore[arg-type]
+
+    def row(self, name: str) -> Locator:
+        return self.page.locator("ddx-upload-row").filter(has=self.page.locator(".row-name", has_text=name))
+
+    def in_state(self, state: str) -> Locator:
+        return self.page.locator(f'ddx-upload-row[data-state="{state}"]')
+
+    def expect_state(self, name: str, state: str) -> None:
+        expect(self.row(name)).to_have_attribute("data-state", state)
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def link_of(self, name: str) -> str:
+        link = self.row(name).locator("a.share-link").get_attribute("href")
+        assert link
+        return link
+
+    def wait_for_progress(self, name: str, least: int = 1) -> None:
+        """Until the bar, in thousandths, shows at least this much."""
+        handle = self.row(name).locator("progress").element_handle()
+        self.page.wait_for_function("([bar, least]) => bar.value >= least", arg=[handle, least])
+
+    def slow_down(self, bytes_per_second: int) -> None:
+        """Hold the page's sockets and requests to a rate; 0 lifts it."""
+        session = self.page.context.new_cdp_session(self.page)
+        session.send("Network.enable")
+        session.send(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": False,
+                "latency": 0,
+                "downloadThroughput": -1,
+                "uploadThroughput": bytes_per_second or -1,
+            },
+        )
+
+
+@pytest.fixture
+def open_page(new_context: Callable[..., BrowserContext], server: ServerProcess) -> Callable[..., UploadPage]:
+    """Opens the upload page of a new person on `server`, or in the context given."""
+
+    def make(context: BrowserContext | None = None, **options: Any) -> UploadPage:
+        page = (context or new_context(**options)).new_page()
+        return UploadPage(page, server.url).open()
+
+    return make
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> Callable[[str, int], Path]:
+    """Makes a file of random bytes."""
+
+    def make(name: str, size: int) -> Path:
+        path = tmp_path / "chosen" / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            for start in range(0, size, 8 * MIB):
+                file.write(os.urandom(min(8 * MIB, size - start)))
+        return path
+
+    return make
+
+
+def until(page: Page, condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Return when `condition` holds; Playwright's own events are let in between."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        page.wait_for_timeout(10)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_behind(url: str) -> str:
+    """The digest of what a plain GET of `url` answers."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        while block := answer.read(MIB):
+            digest.update(block)
+    return digest.hexdigest()

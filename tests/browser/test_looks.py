@@ -1,0 +1,85 @@
+"""The pages at phone and desktop width, light and dark: nothing overflows, and axe finds nothing to complain of."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from devtools.server_process import ServerProcess
+from tests.browser.conftest import MIB, UploadPage
+
+AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text()
+WIDTHS = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 900}}
+LONG_NAME = "an endless name without any blank " + "x" * 180 + ".pdf"
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, in words."""
+    page.evaluate(AXE)
+    found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
+    return [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
+
+
+def look_at(page: Page, name: str) -> None:
+    """Check the page as it stands, and keep a picture of it where SCREENSHOTS names a folder."""
+    width, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert width <= room, f"{name} is {width - room} pixels too wide"
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", list(WIDTHS))
+def test_the_pages_fit_and_can_be_used_by_everybody(
+    server: ServerProcess,
+    new_context: Callable[..., BrowserContext],
+    make_file: Callable[[str, int], Path],
+    device: str,
+    scheme: str,
+) -> None:
+    context = new_context(viewport=WIDTHS[device], color_scheme=scheme, reduced_motion="reduce")
+    upload = UploadPage(context.new_page(), server.url).open()
+    look_at(upload.page, f"upload-empty-{device}-{scheme}")
+
+    done, slow = make_file(LONG_NAME, 100), make_file("half way.mov", 24 * MIB)
+    upload.choose(done, make_file("second.txt", 5))
+    expect(upload.in_state("done")).to_have_count(2)
+    upload.row(LONG_NAME).get_by_text("Receipt").click()
+    upload.slow_down(MIB)
+    upload.choose(slow, *[make_file(f"more {number}.bin", 3 * MIB) for number in range(10)])
+    expect(upload.in_state("queued").first).to_be_visible()
+    upload.wait_for_progress(slow.name)
+    upload.button("Pause more 9.bin").click()
+    upload.button("Cancel more 8.bin").click()
+    upload.page.locator("ddx-my-files summary").click()
+    expect(upload.page.locator("ddx-my-files li").first).to_be_visible()
+    look_at(upload.page, f"upload-list-{device}-{scheme}")
+
+    page = context.new_page()
+    page.goto(upload.link_of(LONG_NAME))
+    page.get_by_text("How to check the download").click()
+    look_at(page, f"share-{device}-{scheme}")
+    with upload.page.expect_response("**/api/v1/files") as answer:
+        upload.page.locator("ddx-my-files summary").click()
+    coming = next(item for item in answer.value.json()["items"] if item["filename"] == slow.name)
+    page.goto(f"{server.url}/f/{coming['file_id']}")
+    expect(page.get_by_text("still on its way")).to_be_visible()
+    look_at(page, f"share-coming-{device}-{scheme}")
+    page.goto(f"{server.url}/f/nothing")
+    look_at(page, f"not-found-{device}-{scheme}")
+
+
+def test_the_language_is_switched_at_the_foot_of_the_page(
+    server: ServerProcess, new_context: Callable[..., BrowserContext]
+) -> None:
+    page = new_context().new_page()
+    page.goto(server.url)
+    page.get_by_role("button", name="हिन्दी").click()
+    expect(page.locator("html")).to_have_attribute("lang", "hi")
+    assert page.url == f"{server.url}/"
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")

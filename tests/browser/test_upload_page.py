@@ -1,0 +1,363 @@
+"""The upload page in a real browser, with the real program behind it."""
+
+import json
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, expect
+
+from devtools.server_process import ServerProcess
+from tests.browser.conftest import MIB, UploadPage, sha256_behind, sha256_of, until
+
+OpenPage = Callable[..., UploadPage]
+MakeFile = Callable[[str, int], Path]
+
+
+def running_now(server: ServerProcess) -> int:
+    with urllib.request.urlopen(f"{server.url}/api/v1/system/upload-status", timeout=30) as answer:
+        return int(json.load(answer)["concurrency_manager"]["active_uploads"])
+
+
+def downloaded_from(link: str, upload: UploadPage) -> str:
+    """The digest of what the download button of a share page leads to."""
+    page = upload.page.context.new_page()
+    page.goto(link)
+    address = page.get_by_role("link", name="Download").get_attribute("href")
+    page.close()
+    return sha256_behind(f"{upload.url}{address}")
+
+
+def test_a_file_is_sent_and_its_link_gives_it_back(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("holiday film.mp4", 20 * MIB + 7)
+    upload.choose(file)
+    upload.expect_state(file.name, "done")
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_the_receipt_has_the_digest_of_browser_and_server(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("thesis.pdf", 3 * MIB)
+    upload.choose(file)
+    upload.row(file.name).get_by_text("Receipt").click()
+    receipt = upload.row(file.name).locator(".receipt")
+    expect(receipt).to_contain_text(sha256_of(file))
+    expect(receipt).to_contain_text("Made by your browserthe same")
+    expect(receipt).to_contain_text("Made by the serverthe same")
+
+
+def test_an_empty_file_is_sent(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("nothing.txt", 0)
+    upload.choose(file)
+    upload.expect_state(file.name, "done")
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_of_twelve_files_five_run_at_once_and_all_arrive(
+    open_page: OpenPage, make_file: MakeFile, server: ServerProcess
+) -> None:
+    upload = open_page()
+    upload.page.evaluate(
+        """() => {
+          window.mostRunning = 0;
+          const list = document.querySelector("ddx-upload-list");
+          new MutationObserver(() => {
+            const running = list.querySelectorAll("[data-state=uploading], [data-state=verifying]").length;
+            window.mostRunning = Math.max(window.mostRunning, running);
+          }).observe(list, {subtree: true, attributes: true, attributeFilter: ["data-state"]});
+        }"""
+    )
+    files = [make_file(f"part {number:02}.bin", 12 * MIB + number) for number in range(12)]
+    upload.choose(*files)
+    most = 0
+
+    def all_done() -> bool:
+        nonlocal most
+        most = max(most, running_now(server))
+        return upload.in_state("done").count() == 12
+
+    until(upload.page, all_done)
+    assert 1 < most <= 5
+    assert 1 < upload.page.evaluate("window.mostRunning") <= 5
+    assert running_now(server) == 0
+    for file in files:
+        assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_files_beyond_those_running_show_their_place_or_that_they_wait_here(
+    open_page: OpenPage, make_file: MakeFile
+) -> None:
+    upload = open_page()
+    upload.slow_down(200_000)
+    upload.choose(*[make_file(f"part {number:02}.bin", 2 * MIB) for number in range(12)])
+    expect(upload.in_state("uploading")).to_have_count(5)
+    expect(upload.in_state("queued")).to_have_count(3)
+    expect(upload.in_state("waiting")).to_have_count(4)
+    expect(upload.row("part 05.bin")).to_contain_text("Number 1 in line")
+    expect(upload.row("part 11.bin")).to_contain_text("Waiting on this device")
+    upload.slow_down(0)
+    expect(upload.in_state("done")).to_have_count(12)
+
+
+def test_a_paused_upload_gives_its_slot_up_and_goes_on_where_it_stopped(
+    open_page: OpenPage, make_file: MakeFile, server: ServerProcess
+) -> None:
+    upload, file = open_page(), make_file("long film.mkv", 24 * MIB)
+    upload.slow_down(2 * MIB)
+    upload.choose(file)
+    upload.wait_for_progress(file.name, 100)
+    upload.button("Pause long film.mkv").click()
+    upload.expect_state(file.name, "paused")
+    until(upload.page, lambda: running_now(server) == 0)
+    offsets: list[int] = []
+    upload.page.on(
+        "websocket",
+        lambda socket: socket.on(
+            "framereceived",
+            lambda frame: offsets.append(json.loads(frame)["offset"]) if '"ready"' in str(frame) else None,
+        ),
+    )
+    upload.slow_down(0)
+    upload.button("Resume long film.mkv").click()
+    upload.expect_state(file.name, "done")
+    assert offsets
+    assert offsets[0] >= 2 * MIB
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_a_cancelled_upload_is_gone_at_the_server_too(
+    open_page: OpenPage, make_file: MakeFile, server: ServerProcess
+) -> None:
+    upload, file = open_page(), make_file("mistake.zip", 24 * MIB)
+    upload.slow_down(MIB)
+    upload.choose(file)
+    upload.wait_for_progress(file.name)
+    with upload.page.expect_response("**/api/v1/upload/cancel/*") as cancelled:
+        upload.button("Cancel mistake.zip").click()
+    assert cancelled.value.json()["status"] == "cancelled"
+    upload.expect_state(file.name, "cancelled")
+    until(upload.page, lambda: running_now(server) == 0)
+    upload.button("Remove mistake.zip from the list").click()
+    expect(upload.page.locator("ddx-upload-row")).to_have_count(0)
+
+
+def test_a_cancelled_upload_can_be_sent_again_from_the_start(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("second thoughts.zip", 8 * MIB)
+    upload.slow_down(MIB)
+    upload.choose(file)
+    upload.wait_for_progress(file.name)
+    upload.button("Cancel second thoughts.zip").click()
+    upload.slow_down(0)
+    upload.button("Try second thoughts.zip again").click()
+    upload.expect_state(file.name, "done")
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_uploads_survive_a_server_that_is_killed_and_started_again(
+    open_page: OpenPage, make_file: MakeFile, server: ServerProcess
+) -> None:
+    upload = open_page()
+    files = [make_file("one.bin", 40 * MIB + 1), make_file("two.bin", 40 * MIB + 2)]
+    upload.slow_down(8 * MIB)
+    upload.choose(*files)
+    for round_of_two in range(2):
+        for file in files:
+            upload.wait_for_progress(file.name, 100 + 300 * round_of_two)
+        server.kill()
+        for file in files:
+            upload.expect_state(file.name, "lost")
+            expect(upload.row(file.name)).to_contain_text("Trying again in")
+        server.restart()
+        upload.row("one.bin").get_by_role("button", name="Try now").click()
+        expect(upload.in_state("uploading")).to_have_count(2)
+    upload.slow_down(0)
+    for file in files:
+        upload.expect_state(file.name, "done")
+        assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_an_upload_comes_back_by_itself_when_the_server_does(
+    open_page: OpenPage, make_file: MakeFile, server: ServerProcess
+) -> None:
+    upload, file = open_page(), make_file("patient.bin", 24 * MIB)
+    upload.slow_down(8 * MIB)
+    upload.choose(file)
+    upload.wait_for_progress(file.name, 100)
+    server.stop()  # gracefully, as an operator would
+    upload.expect_state(file.name, "lost")
+    server.restart()
+    upload.slow_down(0)
+    upload.expect_state(file.name, "done")
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_a_dead_network_is_survived(
+    open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
+) -> None:
+    context = new_context()
+    upload, file = open_page(context), make_file("train tunnel.bin", 24 * MIB)
+    upload.slow_down(4 * MIB)
+    upload.choose(file)
+    upload.wait_for_progress(file.name, 100)
+    context.set_offline(True)
+    upload.expect_state(file.name, "lost")
+    expect(upload.row(file.name)).to_contain_text("You are offline")
+    context.set_offline(False)
+    upload.slow_down(0)
+    upload.expect_state(file.name, "done")
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+
+
+def test_after_a_reload_the_same_file_goes_on_where_it_stopped(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("reloaded.bin", 24 * MIB)
+    upload.slow_down(4 * MIB)
+    upload.choose(file)
+    upload.wait_for_progress(file.name, 300)
+    upload.page.on("dialog", lambda dialog: dialog.accept())  # "leave the page?"
+    upload.page.reload()
+    expect(upload.page.get_by_text("Unfinished uploads")).to_be_visible()
+    expect(upload.page.locator("ddx-unfinished")).to_contain_text("percent sent")
+    initiations: list[str] = []
+    upload.page.on(
+        "request", lambda request: initiations.append(request.url) if request.url.endswith("/initiate") else None
+    )
+    upload.slow_down(0)
+    upload.choose(file)
+    expect(upload.page.get_by_text("Unfinished uploads")).to_be_hidden()
+    upload.expect_state(file.name, "done")
+    assert initiations == []
+    assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)
+    assert upload.page.evaluate("Object.keys(localStorage).length") == 0
+
+
+def test_leaving_the_page_while_uploads_run_asks_first(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("hasty.bin", 24 * MIB)
+    upload.slow_down(MIB)
+    upload.page.get_by_role("button", name="Choose files").focus()
+    with upload.page.expect_file_chooser() as chooser:
+        upload.page.keyboard.press("Enter")  # browsers ask only where somebody has done something on the page
+    chooser.value.set_files(file)
+    upload.wait_for_progress(file.name)
+    with upload.page.expect_event("dialog") as asked:
+        upload.page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    upload.slow_down(0)
+    upload.expect_state(file.name, "done")
+
+
+def test_a_second_tab_does_not_offer_what_runs_in_the_first(
+    open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
+) -> None:
+    context = new_context()
+    first, file = open_page(context), make_file("here.bin", 24 * MIB)
+    first.slow_down(MIB)
+    first.choose(file)
+    first.wait_for_progress(file.name)
+    second = open_page(context)
+    second.page.evaluate("document.querySelector('ddx-unfinished').ready")
+    expect(second.page.get_by_text("Unfinished uploads")).to_be_hidden()
+    first.button("Cancel here.bin").click()
+
+
+def test_a_file_over_the_limit_is_refused_in_words(
+    start_server: Callable[..., ServerProcess],
+    new_context: Callable[..., BrowserContext],
+    make_file: MakeFile,
+) -> None:
+    server = start_server(ENVIRONMENT="staging", ENABLE_UPLOAD_LIMITS="true")
+    upload = UploadPage(new_context().new_page(), server.url).open()
+    expect(upload.page.locator("#limits")).to_have_text("Up to 2 GB a file. 2 GB of 2 GB left for today.")
+    huge = make_file("huge.iso", 0)
+    with huge.open("r+b") as file:
+        file.truncate(3 * 1024 * MIB)  # sparse: it takes no room
+    upload.choose(huge)
+    upload.expect_state(huge.name, "failed")
+    expect(upload.row(huge.name)).to_contain_text(
+        "This file is too large: it has 3 GB, and a file may have at most 2 GB here."
+    )
+    expect(upload.row(huge.name).get_by_role("button", name="again")).to_have_count(0)
+
+
+def test_everything_can_be_done_by_keyboard(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("by hand.bin", 24 * MIB)
+    upload.slow_down(4 * MIB)
+    keyboard = upload.page.keyboard
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            keyboard.press("Tab")
+            focused = upload.page.evaluate(
+                "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
+            )
+            if focused == name:
+                return
+        raise AssertionError(f"{name} cannot be reached by the keyboard")
+
+    tab_to("Choose files")
+    with upload.page.expect_file_chooser() as chooser:
+        keyboard.press("Enter")
+    chooser.value.set_files(file)
+    upload.wait_for_progress(file.name)
+    tab_to("Pause by hand.bin")
+    keyboard.press("Enter")
+    upload.expect_state(file.name, "paused")
+    upload.slow_down(0)
+    # The focus stays in the row when its buttons change.
+    expect(upload.row(file.name).locator(":focus")).to_have_count(1)
+    upload.button("Resume by hand.bin").focus()
+    keyboard.press("Space")
+    upload.expect_state(file.name, "done")
+    tab_to("Copy the link of by hand.bin")
+    keyboard.press("Enter")
+    expect(upload.row(file.name).get_by_text("Copied")).to_be_visible()
+
+
+def test_a_screen_reader_hears_what_became_of_a_file(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("heard.bin", MIB)
+    upload.choose(file)
+    expect(upload.page.get_by_role("status")).to_contain_text("heard.bin: Complete")
+    expect(upload.row(file.name).locator("progress")).to_have_attribute("aria-label", "Progress of heard.bin")
+
+
+def test_the_links_of_several_files_are_copied_together(
+    open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
+) -> None:
+    context = new_context(permissions=["clipboard-read", "clipboard-write"])
+    upload = open_page(context)
+    names = ["a.bin", "b.bin", "c.bin"]
+    upload.choose(*[make_file(name, 1000) for name in names])
+    expect(upload.in_state("done")).to_have_count(3)
+    upload.button("Copy all links").click()
+    expect(upload.button("Copied")).to_be_visible()
+    copied = upload.page.evaluate("navigator.clipboard.readText()")
+    assert copied.split("\n") == [upload.link_of(name) for name in names]
+
+
+def test_my_earlier_uploads_are_listed_and_can_be_deleted(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("old news.txt", 1000)
+    upload.choose(file)
+    upload.expect_state(file.name, "done")
+    link = upload.link_of(file.name)
+    upload.page.reload()
+    mine = upload.page.locator("ddx-my-files")
+    mine.locator("summary").click()
+    expect(mine.locator("li")).to_have_count(1)
+    expect(mine.get_by_role("link", name=file.name)).to_have_attribute("href", link)
+    upload.button("Delete old news.txt").click()
+    upload.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(mine.locator("li")).to_have_count(0)
+    answer = upload.page.goto(link)
+    assert answer
+    assert answer.status == 410
+    expect(upload.page.get_by_text("This file was deleted.")).to_be_visible()
+
+
+def test_another_visitor_does_not_see_my_uploads(open_page: OpenPage, make_file: MakeFile) -> None:
+    mine, file = open_page(), make_file("private.txt", 1000)
+    mine.choose(file)
+    mine.expect_state(file.name, "done")
+    other = open_page()
+    with other.page.expect_response("**/api/v1/files") as answer:
+        other.page.reload()
+    assert answer.value.json()["items"] == []
+    expect(other.page.locator("ddx-my-files")).to_be_hidden()

@@ -1,0 +1,118 @@
+"""A second set of books on the slots in one process's memory, and the comparison of both (slots.md, `check()`)."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from quotas.rules import SlotLimits
+from uploads.slots.entry import Entry
+from uploads.slots.line import Line
+
+
+@dataclass(frozen=True)
+class Grant:
+    person: str
+    window: int
+    fence: int
+    at: float
+
+
+class Audit:
+    """Every grant as it was made, and every cap as it was in force; written beside the manager's own books."""
+
+    def __init__(self) -> None:
+        self.grants: dict[str, Grant] = {}
+        self._caps: list[tuple[float, int, int]] = []  # in force from this moment: slots of all, slots of one person
+
+    def limits_in_force(self, limits: SlotLimits, now: float) -> None:
+        caps = (limits.all_uploads, limits.per_person)
+        if not self._caps or self._caps[-1][1:] != caps:
+            oldest = min((grant.at for grant in self.grants.values()), default=now)
+            # Of what was in force before the oldest present lease, only the last can still have been in force with it.
+            earlier = [index for index, (since, _, _) in enumerate(self._caps) if since < oldest]
+            self._caps = [*self._caps[earlier[-1] if earlier else 0 :], (now, *caps)]
+
+    def granted(self, entry: Entry, now: float) -> None:
+        self.grants[entry.upload_id] = Grant(entry.person, entry.window, entry.fence, now)
+
+    def taken_over(self, entry: Entry) -> None:
+        old = self.grants[entry.upload_id]
+        self.grants[entry.upload_id] = Grant(old.person, old.window, entry.fence, old.at)
+
+    def ended(self, upload_id: str) -> None:
+        self.grants.pop(upload_id, None)
+
+    def highest_caps_since(self, moment: float) -> tuple[int, int]:
+        """The highest caps (all, per person) that were in force at `moment` or later."""
+        ends = [since for since, _, _ in self._caps[1:]] + [float("inf")]
+        in_force = [caps for (_, *caps), end in zip(self._caps, ends, strict=True) if end >= moment]
+        return max(caps[0] for caps in in_force), max(caps[1] for caps in in_force)
+
+    def compare_grants(self, leases: Collection[Entry], last_fence: int) -> Iterable[str]:
+        """Invariant 2: one lease an upload, with the fence that was granted."""
+        held = {entry.upload_id: entry for entry in leases}
+        for upload_id in self.grants.keys() - held.keys():
+            yield f"The lease of {upload_id} vanished without being released."
+        for upload_id, entry in held.items():
+            grant = self.grants.get(upload_id)
+            if grant is None:
+                yield f"{upload_id} holds a lease that was never granted."
+            elif (grant.person, grant.window, grant.fence) != (entry.person, entry.window, entry.fence):
+                yield f"The lease of {upload_id} is not as it was granted."
+            if not entry.owner:
+                yield f"The lease of {upload_id} has no owner."
+        if len({entry.fence for entry in leases}) != len(leases):
+            yield "Two leases have the same fence."
+        if any(entry.fence > last_fence for entry in leases):
+            yield "A lease has a fence that was not given out yet."
+
+    def compare_caps(self, leases: Collection[Entry], ceiling: int) -> Iterable[str]:
+        """Invariant 1, with the highest caps in force since the oldest present lease."""
+        if not leases:
+            return
+        cap, _ = self.highest_caps_since(min(self._granted_at(entry) for entry in leases))
+        if len(leases) > cap:
+            yield f"{len(leases)} leases are held, and at most {cap} were allowed."
+        for person, count in Counter(entry.person for entry in leases).items():
+            _, cap = self.highest_caps_since(min(self._granted_at(entry) for entry in leases if entry.person == person))
+            if count > cap:
+                yield f"{person} holds {count} leases, and at most {cap} were allowed."
+        if (promised := sum(entry.window for entry in leases)) > ceiling:
+            yield f"Windows of {promised} bytes are promised, above the ceiling of {ceiling}."
+
+    def _granted_at(self, entry: Entry) -> float:
+        grant = self.grants.get(entry.upload_id)
+        return grant.at if grant else entry.since
+
+
+def lapsed(entries: Iterable[Entry], now: float) -> Iterable[str]:
+    """Invariant 3: nothing outlives its time."""
+    for entry in entries:
+        if entry.deadline() <= now:
+            what = "lease" if entry.holds else "place"
+            yield f"The {what} of {entry.upload_id} lapsed {now - entry.deadline():.0f} s ago and is still there."
+
+
+def compare_books(entries: dict[str, Entry], line: Line, promised: int) -> Iterable[str]:
+    """The counters and orders that grants are made by, against a recount."""
+    waiting = sorted((entry for entry in entries.values() if not entry.holds), key=lambda entry: entry.key)
+    leases = [entry for entry in entries.values() if entry.holds]
+    for key in [key for key, entry in entries.items() if key != entry.upload_id]:
+        yield f"{entries[key].upload_id} is kept under the name of {key}."
+    if [place.upload_id for place in line.in_order()] != [entry.upload_id for entry in waiting]:
+        yield "The order of the line is not that of the places."
+    if line.granted != Counter(entry.person for entry in leases):
+        yield "The count of slots held by each person is wrong."
+    if line.places != Counter(entry.person for entry in waiting):
+        yield "The count of places held by each person is wrong."
+    if promised != sum(entry.window for entry in leases):
+        yield f"{promised} bytes are counted as promised, which is not the sum of the windows."
+
+
+def who_is_next(entries: Collection[Entry], limits: SlotLimits) -> Entry | None:
+    """Invariant 5 by brute force: who would get a slot that is free now, memory aside; None if none is, or nobody."""
+    granted = Counter(entry.person for entry in entries if entry.holds)
+    if granted.total() >= limits.all_uploads:
+        return None
+    able = [e for e in entries if not e.holds and e.can_run and granted[e.person] < limits.per_person]
+    return min(able, key=lambda e: (e.front, 0 if e.front else granted[e.person], e.ticket), default=None)

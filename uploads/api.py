@@ -36,7 +36,7 @@ from uploads.schemas import (
     StatusOut,
     timestamp,
 )
-from uploads.shown import look
+from uploads.shown import Look, look
 from uploads.slots.manager import TicketView
 from uploads.states import ACTIVE
 from uploads.states import Status as State
@@ -163,14 +163,15 @@ async def quota_info(request: HttpRequest) -> Any:
     return await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now())
 
 
-def meta_of(file: StoredFile, state: str) -> dict[str, Any]:
+def meta_of(file: StoredFile, now: Look) -> dict[str, Any]:
     """The public facts of a file; never who sent it."""
     return {
         "file_id": str(file.pk),
         "filename": file.filename,
         "size": file.size,
         "content_type": file.content_type,
-        "status": state,
+        "status": now.state(file),
+        "offset": file.size if file.status == State.COMPLETED else now.stored(file),
         "sha256": file.sha256 or None,
         "created_at": timestamp(file.created_at),
         "expires_at": timestamp(file.expires_at),
@@ -184,7 +185,7 @@ async def meta(request: HttpRequest, file_id: str) -> Any:
     """The public facts of a file."""
     file = await database_sync_to_async(services.find)(file_id)
     services.refuse_gone(file)
-    return meta_of(file, (await look()).state(file))
+    return meta_of(file, await look())
 
 
 @api.delete("/v1/files/{file_id}", response={204: None, **ERRORS}, tags=["files"])
@@ -212,9 +213,8 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
     now = await look()
     origin = links.origin_of_request(request)
     items = [
-        meta_of(file, now.state(file))
+        meta_of(file, now)
         | {
-            "offset": file.size if file.status == State.COMPLETED else now.stored(file),
             "share_url": links.share_url(origin, file.pk),
             "upload_expires_at": timestamp(file.upload_expires_at),
         }

@@ -124,6 +124,7 @@ class MetaOut(Schema):
     size: int
     content_type: str
     status: str
+    offset: int
     sha256: str | None
     created_at: str
     expires_at: str | None
@@ -134,7 +135,6 @@ class MetaOut(Schema):
 class MyFileOut(MetaOut):
     """What only the sender sees in the list of their own files."""
 
-    offset: int
     share_url: str
     upload_expires_at: str
 

@@ -14,8 +14,8 @@ from monitoring.state import MemoryState, ProgramState
 from uploads.models import StoredFile
 from uploads.shown import REASONS, percent
 from uploads.slots.manager import LeaseView, TicketView
-from uploads.steering import possible
 from uploads.states import Status
+from uploads.steering import possible
 
 # A person reads the head of the line; the rest is a number.
 MOST_QUEUED = 100

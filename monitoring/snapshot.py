@@ -13,13 +13,11 @@ from monitoring import alerts
 from monitoring.alerts import Alert, StuckWatch
 from monitoring.once import Shared
 from monitoring.state import BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
-from quotas.rules import SlotLimits
-from quotas.services import slot_limits
 from uploads.intake import registry
 from uploads.models import FileEvent, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import SlotSnapshot, SlotsUnavailableError
-from uploads.states import Status
+from uploads.states import TERMINAL, Status
 from uploads.storage import get_store
 from uploads.storage.base import StorageError, StorageFullError
 
@@ -36,7 +34,7 @@ def read_today(now: datetime) -> Today:
         # A file that was completed and then deleted was completed all the same.
         completed=Count("pk", filter=Q(completed_at__isnull=False)),
         failed=Count("pk", filter=Q(status=Status.FAILED)),
-        stored_bytes=Sum("stored_bytes", default=0),
+        stored_bytes=Sum("stored_bytes", filter=~Q(status__in=list(TERMINAL)), default=0),
     )
     return Today(**figures)
 
@@ -51,7 +49,7 @@ def read_last_hour(now: datetime) -> LastHour:
 
 
 class Figures:
-    """What the database counts. It is asked less often where counting takes it long: at most a twentieth of the time."""
+    """What the database counts. Where counting takes long it is asked less often: at most a twentieth of the time."""
 
     def __init__(self) -> None:
         self._known: tuple[Today, LastHour] | None = None
@@ -94,14 +92,15 @@ async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
         return None, str(error), ()
 
 
-def memory_state(limits: SlotLimits, slots: SlotSnapshot | None) -> MemoryState:
-    admission = get_keeper().admission
+def memory_state(slots: SlotSnapshot | None) -> MemoryState:
+    """The admission's own reading and decision: what is shown is what uploads are admitted by."""
+    keeper = get_keeper()
     promised = sum(lease.window for lease in slots.leases) if slots else 0
     return MemoryState(
-        reading=admission.read(),
-        ceiling_percent=limits.max_memory_percent,
-        reserved_bytes=limits.reserved_memory_bytes,
-        admitting=admission.admits(settings.UPLOAD_WINDOW_BYTES, promised),
+        reading=keeper.admission.reading(),
+        ceiling_percent=keeper.limits.max_memory_percent,
+        reserved_bytes=keeper.limits.reserved_memory_bytes,
+        admitting=keeper.admission.admits(settings.UPLOAD_WINDOW_BYTES, promised),
     )
 
 
@@ -114,10 +113,9 @@ class Watch:
 
     async def gather(self) -> ProgramState:
         slots, slots_error, violations = await read_slots()
-        limits = await database_sync_to_async(slot_limits)()
         today, last_hour = await database_sync_to_async(self._figures.read)()
         storage = await _storage.get()
-        memory = memory_state(limits, slots)
+        memory = memory_state(slots)
         return ProgramState(
             at=timezone.now(),
             environment=settings.ENVIRONMENT,

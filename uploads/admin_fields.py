@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from quotas.sizes import short_size
 from uploads import shown
 from uploads.models import FileEvent, StoredFile
+from uploads.states import TERMINAL
 
 
 def change_of(event: FileEvent) -> str:
@@ -49,6 +51,8 @@ class FileFields:
 
     @admin.display(description=_("stored"))
     def exact_stored(self, file: StoredFile) -> str:
+        if file.status in TERMINAL:
+            return str(_("nothing any more"))
         stored = file.now.stored(file)
         return f"{shown.percent(stored, file.size)} %, {exact(stored)}"
 
@@ -65,19 +69,23 @@ class FileFields:
 
     @admin.display(description=_("stored"))
     def shown_percent(self, file: StoredFile) -> str:
+        if file.status in TERMINAL:
+            return "–"
         return f"{shown.percent(file.now.stored(file), file.size)} %"
 
     @admin.display(description=_("sender"), ordering="owner__username")
     def shown_sender(self, file: StoredFile) -> str:
         if file.owner is not None:
             return file.owner.get_username()
-        return str(_("anonymous, %(person)s") % {"person": file.person.removeprefix("address:")})
+        return format_html("{}<br><small>{}</small>", file.person.removeprefix("address:"), _("anonymous"))
 
     @admin.display(description=_("last error"), ordering="error_code")
     def last_error(self, file: StoredFile) -> str:
         if not file.error_code:
             return "–"
-        return format_html('<span class="ddx-error" title="{}">{}</span>', file.error_detail, file.error_code)
+        # The code may break after its underscores: the column is narrow.
+        words = format_html_join(mark_safe("_<wbr>"), "{}", ((word,) for word in file.error_code.split("_")))
+        return format_html('<span class="ddx-error" title="{}">{}</span>', file.error_detail, words)
 
     @admin.display(description=_("CRC-32"))
     def shown_crc32(self, file: StoredFile) -> str:

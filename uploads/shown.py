@@ -12,7 +12,7 @@ from uploads.intake.registry import TransferView
 from uploads.models import STATUS_CHOICES, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotsUnavailableError, TicketView, WaitingFor
-from uploads.states import ACTIVE, Shown, Status
+from uploads.states import ACTIVE, TERMINAL, Shown, Status
 
 STATE_WORDS: dict[str, Any] = {str(value): word for value, word in STATUS_CHOICES} | {
     Shown.QUEUED.value: _("in the line"),
@@ -69,7 +69,12 @@ class Look:
         return self.leases.get(key) or self.tickets.get(key)
 
     def stored(self, file: StoredFile) -> int:
-        """The bytes stored: the connection's own count where there is one, else the row's last checkpoint."""
+        """The bytes stored: the connection's own count where there is one, else the row's last checkpoint.
+
+        Of what failed, was cancelled or deleted, or expired, nothing is stored any more.
+        """
+        if file.status in TERMINAL:
+            return 0
         transfer = self.transfers.get(str(file.pk)) if file.status in ACTIVE else None
         return transfer.stored if transfer else file.stored_bytes
 

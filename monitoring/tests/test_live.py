@@ -15,7 +15,6 @@ from monitoring import consumer, snapshot
 from monitoring.routing import websocket_urlpatterns
 from monitoring.tests.files import a_file
 from uploads.slots.keeper import get_keeper
-from uploads.slots.manager import Claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,7 +103,7 @@ async def test_a_running_and_a_waiting_upload_are_shown_with_name_sender_and_wha
     _user, session = await staff()
     first = await database_sync_to_async(a_file)("film.mkv", size=5000, stored_bytes=1250)
     keeper = get_keeper()
-    await keeper.acquire(Claim(str(first.pk), "owner-1", first.person, 1024))
+    hold = await keeper.enter(str(first.pk), first.person, 1024)
     talk = socket(session)
     assert (await talk.connect(timeout=5))[0]
     message = await next_where(talk, lambda message: message["running"])
@@ -112,7 +111,7 @@ async def test_a_running_and_a_waiting_upload_are_shown_with_name_sender_and_wha
     assert (row["id"], row["name"], row["person"], row["account"]) == (str(first.pk), "film.mkv", "203.0.113.9", None)
     assert (row["size"], row["stored"], row["percent"], row["stage"]) == (5000, 1250, 25, "starting")
     assert row["acts"] == ["pause", "release", "cancel"]
-    assert "owner-1" not in json.dumps(message)
+    assert hold.owner not in json.dumps(message)
 
     await keeper.pause(str(first.pk))
     message = await next_where(talk, lambda message: message["queued"])
@@ -120,7 +119,8 @@ async def test_a_running_and_a_waiting_upload_are_shown_with_name_sender_and_wha
     assert message["running"] == []
     assert (row["name"], row["waiting_for"], row["acts"]) == ("film.mkv", "paused", ["unpause", "release", "cancel"])
     await talk.disconnect()
-    await keeper.release(str(first.pk), "owner-1")
+    await hold.release()
+    await keeper.stop()
 
 
 async def test_an_idle_program_sends_heartbeats_and_nothing_in_between(monkeypatch):

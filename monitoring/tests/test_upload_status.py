@@ -92,7 +92,7 @@ def test_today_begins_at_utc_midnight_and_counts_by_announcement():
     a_file(created_at=midnight, stored_bytes=700)
     a_file(created_at=midnight, status=Status.COMPLETED, completed_at=now, stored_bytes=1000)
     a_file(created_at=midnight, status=Status.DELETED, completed_at=now)
-    a_file(created_at=midnight, status=Status.FAILED)
+    a_file(created_at=midnight, status=Status.FAILED, stored_bytes=900)
     a_file(created_at=midnight, status=Status.CANCELLED)
     assert read_today(now) == Today(attempted=5, completed=2, failed=1, stored_bytes=1700)
     assert read_today(now).failure_rate_percent == 20.0

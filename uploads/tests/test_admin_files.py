@@ -70,7 +70,7 @@ def test_the_list_shows_size_percent_and_last_error_in_words(admin):
     text = answer.content.decode()
     assert "3.38 GiB" in text
     assert "24 %" in text
-    assert "storage_full" in text
+    assert "storage_<wbr>full" in text
 
 
 def test_of_a_file_that_failed_nothing_is_said_to_be_stored(admin):

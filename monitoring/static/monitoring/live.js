@@ -111,7 +111,7 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
     "ddx-slots",
     slots.known ? `${count(slots.used)} / ${count(slots.total)}` : "?",
     slots.known
-      ? fill(gettext("%(each)s per person, kept by: %(backend)s"), { each: slots.per_person, backend: slots.backend })
+      ? fill(gettext("%(each)s per person, kept in: %(backend)s"), { each: slots.per_person, backend: slots.backend })
       : gettext("The slot store cannot be reached."),
     slots.total ? (100 * slots.used) / slots.total : 0,
   );
@@ -146,8 +146,8 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
     "ddx-today",
     count(today.attempted),
     `${fill(uploads, { n: count(today.attempted), size: size(today.stored_bytes) })}. ${fill(
-      gettext("%(completed)s completed, %(failed)s failed (%(rate)s %)."),
-      { completed: count(today.completed), failed: count(today.failed), rate: today.failure_rate_percent },
+      gettext("%(completed)s completed, %(failed)s failed (%(rate)s)."),
+      { completed: count(today.completed), failed: count(today.failed), rate: `${today.failure_rate_percent}\u00a0%` },
     )}`,
   );
   tile("ddx-storage", storage.ok ? gettext("working") : gettext("failing"), storage.ok ? storage.name : storage.detail)

@@ -3,11 +3,11 @@
 import os
 import sys
 
-from bench import browser, downloads, report, uploads
+from bench import browser, downloads, report, scale, uploads
 from bench.install import CACHE
 from bench.measure import MIB, make_file, work_folder
 
-GROUPS = {"upload": uploads.measure, "download": downloads.measure, "browser": browser.measure}
+GROUPS = {"upload": uploads.measure, "download": downloads.measure, "browser": browser.measure, "scale": scale.measure}
 
 
 def main() -> int:
@@ -16,12 +16,11 @@ def main() -> int:
     chosen = [name for name in os.environ.get("BENCH_ONLY", ",".join(GROUPS)).split(",") if name]
     if unknown := set(chosen) - set(GROUPS):
         sys.exit(f"BENCH_ONLY is {', '.join(unknown)}; it may name {', '.join(GROUPS)}.")
-    results = {}
+    results: report.Results = {}
     with work_folder(CACHE / "work") as home:
         file = make_file(home / "upload.bin", size)
         for name in chosen:
-            for series in GROUPS[name](home, file, runs):
-                results[series.name] = series
+            results |= {result.name: result for result in GROUPS[name](home, file, runs)}
     print(report.write(results, size, runs))
     return 0
 

@@ -85,13 +85,13 @@ def tus(port: int, path: str, file: Path) -> None:
 class WebSocket:
     """A client's side of one WebSocket, blocking, without extensions."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, headers: dict[str, str] | None = None) -> None:
         self.connection = connect(port)
         key = base64.b64encode(os.urandom(16)).decode()
-        self.connection.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade"]
+        lines += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.connection.sendall("\r\n".join([*lines, "", ""]).encode())
         head, self._buffer = _head_and_rest(self.connection)
         if not head.startswith("HTTP/1.1 101"):
             raise RawError(head)
@@ -165,14 +165,11 @@ def sink(port: int, path: str, file: Path, chunk: int = 1024 * 1024) -> None:
     websocket.connection.close()
 
 
-def initiate(port: int, name: str, size: int) -> dict[str, Any]:
+def initiate(port: int, name: str, size: int, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """Announce a file; returns the answer of the call. Raises `RawError`."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request(
-        "POST",
-        "/api/v1/upload/initiate",
-        json.dumps({"filename": name, "size": size}),
-        {"Content-Type": "application/json"},
-    )
+    body = json.dumps({"filename": name, "size": size})
+    connection.request("POST", "/api/v1/upload/initiate", body, {"Content-Type": "application/json", **(headers or {})})
     response = connection.getresponse()
     answer = json.loads(response.read())
     connection.close()
@@ -187,7 +184,7 @@ def directdrivex(port: int, file: Path) -> dict[str, Any]:
     upload = initiate(port, file.name, size)
     websocket = WebSocket(port, upload["upload_url"])
     websocket.say(type="start", token=upload["upload_token"])
-    ready = _next(websocket, "ready")
+    ready = next_message(websocket, "ready")
     chunk, window, received = ready["chunk_size"], ready["window"], 0
     offset = 0
     with file.open("rb") as opened:
@@ -201,12 +198,13 @@ def directdrivex(port: int, file: Path) -> dict[str, Any]:
             websocket.send_from(opened.fileno(), offset, length)
             offset += length
     websocket.say(type="finish")
-    success = _next(websocket, "success")
+    success = next_message(websocket, "success")
     websocket.connection.close()
     return success
 
 
-def _next(websocket: WebSocket, kind: str) -> dict[str, Any]:
+def next_message(websocket: WebSocket, kind: str) -> dict[str, Any]:
+    """The next message of this type; others are passed over. Raises `RawError` where it cannot come any more."""
     while True:
         message = json.loads(websocket.receive() or "{}")
         if message["type"] == kind:

@@ -150,7 +150,7 @@ async def test_a_graceful_shutdown_tells_uploads_and_they_go_on_after_it(
     start_server: StartServer, program: str
 ) -> None:
     server = start_server(SERVER=program)
-    source = PatternSource(24 * MIB, seed=1)
+    source = PatternSource(256 * MIB, seed=1)
     stopped: list[int] = []
 
     def stop_in_the_middle(message: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.local import LocalStore
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 PERSON = address_person("192.0.2.7")
 NOBODY: frozenset[str] = frozenset()
 

@@ -38,8 +38,8 @@ def memory_alerts(percent: float, available: int) -> list[Alert]:
     """`percent` of the memory in use, and `available` bytes of it."""
     alerts = []
     if percent > MEMORY_PERCENT:
-        text = _("%(percent).0f %% of the memory is in use.")
-        alerts.append(Alert("memory_high", text, {"percent": percent}))
+        text = _("%(percent)d %% of the memory is in use.")
+        alerts.append(Alert("memory_high", text, {"percent": round(percent)}))
     if available < MEMORY_AVAILABLE_BYTES:
         text = _("Only %(mib)d MiB of memory are available.")
         alerts.append(Alert("memory_low", text, {"mib": available // 1024**2}))

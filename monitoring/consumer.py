@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import structlog
@@ -13,7 +12,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
-from django.http import parse_cookie
+from django.http import HttpRequest, parse_cookie
 from django.utils import translation
 from django.utils.module_loading import import_string
 
@@ -42,7 +41,9 @@ def header(scope: Any, name: bytes) -> str:
 def staff_of(session_key: str | None) -> str | None:
     """The name of the staff member whose session this is, read anew from the store; None for anybody else."""
     store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
-    user: Any = get_user(SimpleNamespace(session=store(session_key)))
+    request = HttpRequest()
+    request.session = store(session_key)
+    user: Any = get_user(request)
     return user.get_username() if user.is_active and user.is_staff else None
 
 
@@ -62,9 +63,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if await database_sync_to_async(staff_of)(self.session_key) is None:
             await self.close()
             return
-        asked = SimpleNamespace(
-            COOKIES=cookies, META={"HTTP_ACCEPT_LANGUAGE": header(self.scope, b"accept-language")}, path_info="/"
-        )
+        asked = HttpRequest()
+        asked.COOKIES, asked.META["HTTP_ACCEPT_LANGUAGE"] = cookies, header(self.scope, b"accept-language")
         self.language = translation.get_language_from_request(asked)
         await self.accept()
         self.pushing = asyncio.create_task(self._serve())

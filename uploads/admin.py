@@ -4,7 +4,7 @@ Nothing is edited here. Rows change through `services` alone, so that a connecti
 the buttons and bulk actions call `steering`, and Django's own delete is off.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from uploads import shown, steering
-from uploads.admin_fields import FileFields, change_of
+from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, change_of, now_of
 from uploads.errors import UploadError
 from uploads.models import FileEvent, StoredFile
 from uploads.states import Shown, Status
@@ -93,7 +93,9 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
     show_full_result_count = False
     search_fields = ("filename", "owner__username", "owner__email", "person")
     search_help_text = _("Part of a name, a whole file id, an account or an address")
-    actions: ClassVar = ["cancel_selected", "delete_selected_files", "release_selected"]
+    actions = ("cancel_selected", "delete_selected_files", "release_selected")
+    fieldsets = FIELDSETS
+    readonly_fields = FIELDS
     inlines = (EventInline,)
 
     # --- nothing is edited ---
@@ -125,19 +127,21 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
         changes = super().get_changelist_instance(request)
         now = async_to_sync(shown.look)()
         for file in changes.result_list:
-            file.now = now
+            vars(file)["now"] = now
         return changes
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> StoredFile | None:
         file = super().get_object(request, object_id, from_field)
         if file is not None:
-            file.now = async_to_sync(shown.look)()
+            vars(file)["now"] = async_to_sync(shown.look)()
         return file
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         file = context.get("original")
         if file is not None:
-            acts = steering.possible(file.status, file.now.place(file)) if self.has_steer_permission(request) else []
+            acts = (
+                steering.possible(file.status, now_of(file).place(file)) if self.has_steer_permission(request) else []
+            )
             context |= {
                 "acts": [(act.value, steering.LABELS[act], act in steering.FINAL) for act in acts],
                 "trouble": shown.code_words(file.error_code) if file.error_code else "",

@@ -11,7 +11,19 @@ from django.utils.translation import gettext_lazy as _
 from quotas.sizes import short_size
 from uploads import shown
 from uploads.models import FileEvent, StoredFile
+from uploads.shown import Look
 from uploads.states import TERMINAL
+
+FIELDSETS: Any = (
+    (None, {"fields": ("filename", "shown_state", "exact_size", "exact_stored", "content_type", "id")}),
+    (_("Sender"), {"fields": ("shown_sender", "person", "visitor", "quota_day", "quota_reserved")}),
+    (
+        _("Times"),
+        {"fields": ("created_at", "last_seen_at", "completed_at", "upload_expires_at", "expires_at")},
+    ),
+    (_("Digests"), {"fields": ("storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
+)
+FIELDS = tuple(field for _title, options in FIELDSETS for field in options["fields"])
 
 
 def change_of(event: FileEvent) -> str:
@@ -22,24 +34,19 @@ def change_of(event: FileEvent) -> str:
     return f"{shown.STATE_WORDS.get(event.old_status, event.old_status)} → {new}"
 
 
+def now_of(file: StoredFile) -> Look:
+    """How the slots and transfers looked when this request read the file; the admin put it there."""
+    now: Look = vars(file)["now"]
+    return now
+
+
 def exact(size: int) -> str:
     """ "3.38 GiB (3,624,892,618 bytes)"."""
     return str(_("%(short)s (%(bytes)s bytes)") % {"short": short_size(size), "bytes": f"{size:,}"})
 
 
 class FileFields:
-    """The facts of `StoredFile` for a `ModelAdmin`; `file.now` is the `shown.Look` of the request."""
-
-    fieldsets = (
-        (None, {"fields": ("filename", "shown_state", "exact_size", "exact_stored", "content_type", "id")}),
-        (_("Sender"), {"fields": ("shown_sender", "person", "visitor", "quota_day", "quota_reserved")}),
-        (
-            _("Times"),
-            {"fields": ("created_at", "last_seen_at", "completed_at", "upload_expires_at", "expires_at")},
-        ),
-        (_("Digests"), {"fields": ("storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
-    )
-    readonly_fields = tuple(field for _title, options in fieldsets for field in options["fields"])
+    """The facts of `StoredFile`, for a `ModelAdmin`."""
 
     @admin.display(description=_("size"), ordering="size")
     def shown_size(self, file: StoredFile) -> str:
@@ -53,14 +60,14 @@ class FileFields:
     def exact_stored(self, file: StoredFile) -> str:
         if file.status in TERMINAL:
             return str(_("nothing any more"))
-        stored = file.now.stored(file)
+        stored = now_of(file).stored(file)
         return f"{shown.percent(stored, file.size)} %, {exact(stored)}"
 
     @admin.display(description=_("state"), ordering="status")
     def shown_state(self, file: StoredFile) -> str:
-        state = file.now.state(file)
+        state = now_of(file).state(file)
         words: Any = shown.STATE_WORDS[state]
-        ticket = file.now.tickets.get(str(file.pk))
+        ticket = now_of(file).tickets.get(str(file.pk))
         if ticket is not None and state == shown.Shown.QUEUED:
             reason = shown.REASONS[ticket.waiting_for.value]
             place = _("place %(position)d, waits %(reason)s") % {"position": ticket.position, "reason": reason}
@@ -71,7 +78,7 @@ class FileFields:
     def shown_percent(self, file: StoredFile) -> str:
         if file.status in TERMINAL:
             return "–"
-        return f"{shown.percent(file.now.stored(file), file.size)} %"
+        return f"{shown.percent(now_of(file).stored(file), file.size)} %"
 
     @admin.display(description=_("sender"), ordering="owner__username")
     def shown_sender(self, file: StoredFile) -> str:

@@ -5,7 +5,7 @@ import { fill, gettext, locale } from "../uploads/js/i18n.js";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const figures = new Intl.NumberFormat(locale, { maximumSignificantDigits: 3, useGrouping: false });
-const whole = new Intl.NumberFormat(locale);
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 
 /** @param {number} bytes */
 export function size(bytes) {
@@ -27,6 +27,11 @@ export function speed(bytesPerSecond) {
 /** @param {number} value */
 export function count(value) {
   return whole.format(value);
+}
+
+/** With the space that never breaks. @param {number} value */
+export function percent(value) {
+  return `${whole.format(value)}\u00a0%`;
 }
 
 /** @param {number} seconds */

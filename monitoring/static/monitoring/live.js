@@ -3,7 +3,7 @@
 import { element, find, setText } from "../uploads/js/dom.js";
 import { fill, gettext, ngettext } from "../uploads/js/i18n.js";
 import { Feed } from "./feed.js";
-import { count, duration, size, speed } from "./figures.js";
+import { count, duration, percent, size, speed } from "./figures.js";
 import { paintFile, Rows } from "./rows.js";
 import { steering } from "./steer.js";
 
@@ -87,8 +87,8 @@ function paintProgress(cell, upload) {
   bar.setAttribute("aria-label", upload.name);
   setText(
     cell.children[1],
-    fill(gettext("%(percent)s %, %(stored)s of %(size)s"), {
-      percent: upload.percent,
+    fill(gettext("%(percent)s, %(stored)s of %(size)s"), {
+      percent: percent(upload.percent),
       stored: size(upload.stored),
       size: upload.size === null ? "?" : size(upload.size),
     }),
@@ -118,7 +118,7 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
   tile("ddx-waiting", count(waiting), waiting ? gettext("in the line") : gettext("Nobody waits."));
   const node = tile(
     "ddx-memory",
-    `${memory.percent} %`,
+    percent(memory.percent),
     fill(gettext("%(used)s of %(total)s used, measured by: %(source)s. %(reserved)s are kept free."), {
       used: size(memory.used),
       total: size(memory.total),
@@ -128,7 +128,7 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
     memory.percent,
   );
   const admitting = memory.admitting
-    ? fill(gettext("New uploads start up to %(ceiling)s %."), { ceiling: memory.ceiling_percent })
+    ? fill(gettext("New uploads start up to %(ceiling)s."), { ceiling: percent(memory.ceiling_percent) })
     : gettext("New uploads wait for memory.");
   setText(find(".ddx-more", HTMLElement, node), admitting);
   node.classList.toggle("ddx-bad", !memory.admitting);
@@ -147,7 +147,7 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
     count(today.attempted),
     `${fill(uploads, { n: count(today.attempted), size: size(today.stored_bytes) })}. ${fill(
       gettext("%(completed)s completed, %(failed)s failed (%(rate)s)."),
-      { completed: count(today.completed), failed: count(today.failed), rate: `${today.failure_rate_percent}\u00a0%` },
+      { completed: count(today.completed), failed: count(today.failed), rate: percent(today.failure_rate_percent) },
     )}`,
   );
   tile("ddx-storage", storage.ok ? gettext("working") : gettext("failing"), storage.ok ? storage.name : storage.detail)

@@ -44,6 +44,7 @@ export class Rows {
       const row = this.rows.get(upload.id) ?? this.make(upload.id);
       this.paint(row, upload);
       this.offer(row, upload);
+      /** @type {Element | null} */
       const place = after ? after.nextElementSibling : this.body.firstElementChild;
       if (place !== row.row) this.body.insertBefore(row.row, place);
       after = row.row;

@@ -2,12 +2,20 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from bench import browser, downloads, report, scale, uploads
 from bench.install import CACHE
-from bench.measure import MIB, make_file, work_folder
+from bench.measure import MIB, Series, make_file, work_folder
 
-GROUPS = {"upload": uploads.measure, "download": downloads.measure, "browser": browser.measure, "scale": scale.measure}
+Group = Callable[[Path, Path, int], Iterable[Series | scale.Figure]]
+GROUPS: dict[str, Group] = {
+    "upload": uploads.measure,
+    "download": downloads.measure,
+    "browser": browser.measure,
+    "scale": scale.measure,
+}
 
 
 def main() -> int:

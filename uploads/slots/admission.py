@@ -15,6 +15,8 @@ from quotas.rules import SlotLimits
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 READING_SECONDS = 0.5  # how long one reading serves
+CGROUPS = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -33,52 +35,78 @@ def _reading(total: int, used: int, source: str) -> MemoryReading:
     return MemoryReading(total, total - used, used, round(100 * used / total, 1) if total else 100.0, source)
 
 
-def read_memory(root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc/self/cgroup")) -> MemoryReading:
-    """The tightest of the machine and every cgroup with a limit that this process is in.
+def memory_bounds(cgroups: Path = CGROUPS, proc: Path = PROC) -> list[MemoryReading]:
+    """The machine, and every cgroup with a limit that this process is in.
 
     Page cache is not use: it is given back on demand, and counting it would stall everyone during one large write.
     """
     machine = psutil.virtual_memory()
-    readings = [_reading(machine.total, machine.total - machine.available, "machine")]
-    for total, used in _cgroups(root, proc):
-        if total < machine.total:
-            readings.append(_reading(total, used, "cgroup"))
-    return min(readings, key=lambda reading: reading.available)
+    bounds = [_reading(machine.total, machine.total - machine.available, "machine")]
+    for limit, used in _limited_cgroups(cgroups, proc):
+        if limit < machine.total:  # v1 says "none" by a number above any machine
+            bounds.append(_reading(limit, used, "cgroup"))
+    return bounds
 
 
-def _cgroups(root: Path, proc: Path) -> Iterator[tuple[int, int]]:
+def tightest(bounds: list[MemoryReading]) -> MemoryReading:
+    """The one that leaves the fewest bytes; of two, the fuller."""
+    return min(bounds, key=lambda bound: (bound.available, -bound.percent))
+
+
+def _limited_cgroups(cgroups: Path, proc: Path) -> Iterator[tuple[int, int]]:
     """(limit, bytes in use without page cache) of each cgroup with a limit, from this process's up to the root."""
     try:
-        lines = proc.read_text().splitlines()
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:
-        _number, controllers, path = line.split(":", 2)
+        _number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if not controllers:
-            yield from _ancestors(root, path, "memory.max", "memory.current", ("file", "slab_reclaimable"))
+            for folder in _ancestors(cgroups, path):
+                yield from _read_v2(folder)
         elif "memory" in controllers.split(","):
-            mount = root / "memory"
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            yield from _ancestors(mount, path, *names, ("total_cache",))
+            for folder in _ancestors(cgroups / "memory", path):
+                yield from _read_v1(folder)
 
 
-def _ancestors(
-    mount: Path, path: str, limit_name: str, usage_name: str, reclaimable: tuple[str, ...]
-) -> Iterator[tuple[int, int]]:
+def _ancestors(mount: Path, path: str) -> list[Path]:
     folder = mount / path.strip("/")
     # Inside a container the path is often that of the host, while the mount shows the container's own tree.
-    folders = [folder, *folder.parents] if folder.is_dir() else [mount]
-    for candidate in folders:
-        if candidate != mount and mount not in candidate.parents:
-            return
-        try:
-            limit = (candidate / limit_name).read_text().strip()
-            usage = int((candidate / usage_name).read_text())
-            stat = dict(line.split() for line in (candidate / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            continue
-        if limit.isdigit():  # `max` means none; v1 has a huge number instead, which is above any machine
-            yield int(limit), usage - sum(int(stat.get(name, 0)) for name in reclaimable)
+    if ".." in folder.parts or not folder.is_dir():
+        return [mount]
+    return [folder, *(parent for parent in folder.parents if parent == mount or mount in parent.parents)]
+
+
+def _read_v2(folder: Path) -> Iterator[tuple[int, int]]:
+    limits = [number for name in ("memory.max", "memory.high") if (number := _number(folder / name)) is not None]
+    usage = _number(folder / "memory.current")
+    if limits and usage is not None:
+        stat = _stat(folder)
+        yield min(limits), usage - stat.get("file", 0) - stat.get("slab_reclaimable", 0)
+
+
+def _read_v1(folder: Path) -> Iterator[tuple[int, int]]:
+    limit, usage = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
+    if limit is not None and usage is not None:
+        yield limit, usage - _stat(folder).get("total_cache", 0)
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file; None where there is no such file, as at the root, or no limit (`max`)."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _stat(folder: Path) -> dict[str, int]:
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
 
 
 def buffer_limit(total: int, override: int | None = None) -> int:
@@ -98,7 +126,8 @@ def admits(reading: MemoryReading, limits: SlotLimits, *, window: int, promised:
     """
     still_to_come = max(0, promised - held)
     free = reading.available - limits.reserved_memory_bytes - still_to_come
-    return reading.percent <= limits.max_memory_percent and free >= window and promised + window <= ceiling
+    full = reading.used * 100 > limits.max_memory_percent * reading.total  # `percent` is rounded for people
+    return not full and free >= window and promised + window <= ceiling
 
 
 class Admission:
@@ -110,23 +139,23 @@ class Admission:
         held_bytes: Callable[[], int],
         *,
         override: int | None = None,
-        read: Callable[[], MemoryReading] = read_memory,
+        bounds: Callable[[], list[MemoryReading]] = memory_bounds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits, self._held_bytes, self._override = limits, held_bytes, override
-        self._read, self._clock = read, clock
-        self._last, self._last_at = read(), clock()
+        self._bounds, self._clock = bounds, clock
+        self._last, self._last_at = bounds(), clock()
 
     def reading(self) -> MemoryReading:
         """The memory of this node, at most half a second old."""
         if self._clock() - self._last_at >= READING_SECONDS:
-            self._last, self._last_at = self._read(), self._clock()
-        return self._last
+            self._last, self._last_at = self._bounds(), self._clock()
+        return tightest(self._last)
 
     @property
     def ceiling(self) -> int:
-        """What all windows together may come to, in bytes."""
-        return buffer_limit(self._last.total, self._override)
+        """What all windows together may come to, in bytes; by the size of the machine or its smallest container."""
+        return buffer_limit(min(bound.total for bound in self._last), self._override)
 
     def admits(self, window: int, promised: int) -> bool:
         """May an upload of `window` run beside those whose windows sum up to `promised`? Sizes in bytes."""
@@ -136,5 +165,5 @@ class Admission:
             window=window,
             promised=promised,
             held=self._held_bytes(),
-            ceiling=self.ceiling,
+            ceiling=max(self.ceiling, window),  # a window set above the ceiling lets one upload run at a time
         )

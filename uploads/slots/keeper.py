@@ -1,11 +1,8 @@
-"""What one worker process has of slots: the manager, one task that renews and polls for all, and holds for its uploads.
-
-A `Hold` is an upload's slot or place as its connection sees it. Nothing else knows owner tokens.
-"""
+"""What one worker process has of slots: the manager, and one task that renews and polls for all its uploads."""
 
 import asyncio
 import secrets
-import time
+import weakref
 from collections.abc import Callable
 
 import structlog
@@ -17,66 +14,24 @@ from quotas import rules
 from quotas import services as quotas
 from quotas.rules import SlotLimits
 from quotas.seeds import SEEDS
-from uploads.slots import control
 from uploads.slots.admission import Admission
+from uploads.slots.control import ControlServer, InUseError
+from uploads.slots.hold import Hold
 from uploads.slots.manager import (
     POLL_SECONDS,
-    Absent,
     Claim,
     Granted,
     LeaseView,
     SlotManager,
     SlotSnapshot,
     SlotsUnavailableError,
-    Standing,
     TicketView,
 )
 from uploads.slots.memory import MemorySlotManager
 
-DEADLINE_MARGIN_SECONDS = 5.0  # slots.md 8: a holder stops this long before its lease could be another's
+RENEWALS_A_LEASE = 3  # slots.md 3: renewed every 10 of 30 seconds
 
 log = structlog.get_logger(__name__)
-
-
-class Hold:
-    """One upload's slot or place under one owner token; `lost` is set when it is neither any longer."""
-
-    def __init__(self, keeper: "SlotKeeper", upload_id: str, owner: str, standing: Standing) -> None:
-        self._keeper, self.upload_id, self.owner = keeper, upload_id, owner
-        self.standing = standing
-        self.lost = asyncio.Event()
-        self.renewed_at = time.monotonic()
-
-    async def changed(self, timeout: float) -> None:
-        """Return when the standing may have changed, or after `timeout` seconds; `standing` is fresh then."""
-        if self.lost.is_set():
-            self.standing = Absent()
-            await asyncio.sleep(0)
-            return
-        await self._keeper.manager.changed(self.upload_id, self.owner, timeout)
-        await self.refresh()
-
-    async def refresh(self) -> None:
-        """Ask anew where the upload stands; this claims a grant."""
-        self.standing = await self._keeper.manager.standing(self.upload_id, self.owner)
-        if isinstance(self.standing, Absent):
-            self.let_lapse()
-
-    async def release(self) -> None:
-        """Give slot or place back at once."""
-        self._keeper.forget(self)
-        await self._keeper.manager.release(self.upload_id, self.owner)
-
-    async def detach(self) -> None:
-        """The connection was lost: slot or place stay a while, for the upload's return."""
-        self._keeper.forget(self)
-        await self._keeper.manager.detach(self.upload_id, self.owner, settings.DISCONNECT_GRACE_SECONDS)
-
-    def let_lapse(self) -> None:
-        """What was held is gone: whoever relies on it must stop."""
-        self.standing = Absent()
-        self.lost.set()
-        self._keeper.forget(self)
 
 
 class SlotKeeper:
@@ -92,32 +47,47 @@ class SlotKeeper:
         self.manager: SlotManager = MemorySlotManager(
             lambda: self.limits, self.admission, lease_seconds=self.lease_seconds
         )
-        self._holds: set[Hold] = set()
+        # Weak: a hold that its connection forgot, however that came about, is not renewed and lapses.
+        self._holds: weakref.WeakSet[Hold] = weakref.WeakSet()
+        self._entering = 0
+        self._control = ControlServer(self, settings.DATA_DIR)
+        self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._renewed_at = time.monotonic()
+        self._reading: asyncio.Task[None] | None = None
+        self._readings = self._newest_reading = 0
+        self._renewed_at = 0.0
 
     async def enter(self, upload_id: str, person: str, window: int) -> Hold:
-        """Take a slot or a place for an upload, or what it has already from an older connection.
+        """Take a slot or a place for an upload, or take over what it has under an older connection.
 
         Raises `QueueFullError` and `SlotsUnavailableError`.
         """
-        await self._be_current()
-        self._keep_going()
-        owner = secrets.token_urlsafe(16)
-        standing = await self.manager.acquire(Claim(upload_id, owner, person, window))
-        hold = Hold(self, upload_id, owner, standing)
-        self._holds.add(hold)
-        return hold
-
-    def forget(self, hold: Hold) -> None:
-        self._holds.discard(hold)
+        self._entering += 1
+        try:
+            await self._be_current()
+            await self._keep_going()
+            hold = Hold(
+                self.manager,
+                upload_id,
+                secrets.token_urlsafe(16),
+                lease_seconds=self.lease_seconds,
+                grace_seconds=settings.DISCONNECT_GRACE_SECONDS,
+            )
+            asked_at = asyncio.get_running_loop().time()
+            try:
+                hold.take(await self.manager.acquire(Claim(upload_id, hold.owner, person, window)))
+            except asyncio.CancelledError:
+                await hold.release()  # the store may have granted before it was heard
+                raise
+            hold.renewed(asked_at)
+            self._holds.add(hold)
+            return hold
+        finally:
+            self._entering -= 1
 
     async def limits_changed(self) -> None:
         """Read the limits anew and grant what they allow, at once."""
-        try:
-            self.limits = await database_sync_to_async(quotas.slot_limits)()
-        except DatabaseError as error:
-            log.warning("limits_unreadable", cause=str(error))  # those known last stay in force
+        await self._read_limits()
         await self.manager.tick()
 
     # --- for those who look on or steer ---
@@ -155,64 +125,106 @@ class SlotKeeper:
 
     async def _be_current(self) -> None:
         """While nothing runs nobody polls: then the limits are read when somebody asks."""
-        if self._task is None or self._task.done():
+        if not self._works():
             await self.limits_changed()
 
-    def _keep_going(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
+    def _works(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    async def _keep_going(self) -> None:
+        async with self._starting:
+            if not self._works():
+                try:
+                    await self._control.open()
+                except InUseError as error:
+                    log.error("slots_of_another_server", cause=str(error))
+                    raise SlotsUnavailableError(str(error)) from error
+                self._task = asyncio.create_task(self._work())
+                self._task.add_done_callback(_report_fault)
 
     async def _work(self) -> None:
         """Renew, poll and answer commands for as long as anybody has or waits for anything."""
-        async with control.answering(self, settings.DATA_DIR):
-            while self._holds or await self._anything_left():
-                await asyncio.sleep(POLL_SECONDS)
+        pause = min(POLL_SECONDS, self.lease_seconds / RENEWALS_A_LEASE / 2)
+        try:
+            while self._entering or self._living() or await self._anything_left():
+                await asyncio.sleep(pause)
+                # A database that is slow to answer must not hold up a renewal.
+                if self._reading is None or self._reading.done():
+                    self._reading = asyncio.create_task(self._read_limits())
                 try:
-                    await self.limits_changed()
-                    if time.monotonic() - self._renewed_at >= self.lease_seconds / 3:
-                        await self._renew()
+                    await self._renew_when_due()
+                    await self.manager.tick()
+                    for hold in self._living():
+                        if isinstance(hold.standing, Granted):
+                            await hold.refresh()
                 except SlotsUnavailableError as error:
                     log.warning("slot_store_unreachable", cause=str(error))
-                self._stop_the_overdue()
+        finally:
+            self._control.close()
+            if self._reading is not None:
+                self._reading.cancel()
+
+    def _living(self) -> list[Hold]:
+        return [hold for hold in self._holds if not hold.over]
 
     async def _anything_left(self) -> bool:
         state = await self.manager.snapshot()
         return bool(state.leases or state.tickets)
 
-    async def _renew(self) -> None:
-        """One call for all. The deadline counts from before it: nobody knows when within it the store heard us."""
-        asked_at, holds = time.monotonic(), list(self._holds)
+    async def _renew_when_due(self) -> None:
+        """One call for all. It counts from before it: nobody knows when within it the store heard us."""
+        asked_at = asyncio.get_running_loop().time()
+        if asked_at - self._renewed_at < self.lease_seconds / RENEWALS_A_LEASE:
+            return
+        holds = self._living()
         gone = await self.manager.renew([(hold.upload_id, hold.owner) for hold in holds])
         self._renewed_at = asked_at
         for hold in holds:
+            if hold.over:
+                continue
             if hold.upload_id in gone:
                 hold.let_lapse()
             else:
-                hold.renewed_at = asked_at
+                hold.renewed(asked_at)
 
-    def _stop_the_overdue(self) -> None:
-        patience = max(self.lease_seconds - DEADLINE_MARGIN_SECONDS, self.lease_seconds / 2)
-        for hold in list(self._holds):
-            if isinstance(hold.standing, Granted) and time.monotonic() - hold.renewed_at > patience:
-                hold.let_lapse()
+    async def _read_limits(self) -> None:
+        self._readings = number = self._readings + 1
+        try:
+            limits = await database_sync_to_async(quotas.slot_limits)()
+        except DatabaseError as error:
+            log.warning("limits_unreadable", cause=str(error))  # those known last stay in force
+            return
+        if number > self._newest_reading:  # a slow reading must not bring old limits back
+            self._newest_reading, self.limits = number, limits
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the task, and let go of the data folder."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+
+
+def _report_fault(task: asyncio.Task[None]) -> None:
+    """Nobody awaits the task. After a fault the next upload starts it anew; holders stop at their own deadlines."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.error("slot_keeper_failed", exc_info=fault)
 
 
 _keepers: dict[asyncio.AbstractEventLoop, SlotKeeper] = {}
 
 
 def get_keeper() -> SlotKeeper:
-    """The keeper of the running event loop, made on first use; until the database is read it goes by the seeds."""
+    """The keeper of the running event loop, made on first use; until the database is read it goes by the seeds.
+
+    Synchronous code of the server reaches it by `async_to_sync`, which runs on the server's loop. Raises
+    `RuntimeError` on a second loop beside a running one: its slots would be others, and nobody would notice.
+    """
     loop = asyncio.get_running_loop()
     keeper = _keepers.get(loop)
     if keeper is None:
-        for gone in [known for known in _keepers if known.is_closed()]:
-            del _keepers[gone]
+        if any(known.is_running() for known in _keepers):
+            raise RuntimeError("the slots of this process belong to another event loop")
+        _keepers.clear()
         seeded = rules.slot_limits(SEEDS[settings.ENVIRONMENT], settings.LIMIT_OVERRIDES)
         keeper = _keepers[loop] = SlotKeeper(seeded)
     return keeper

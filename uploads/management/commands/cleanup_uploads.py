@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from uploads import cleanup
-from uploads.slots.control import alive_uploads
+from uploads.slots.control import NoAnswerError, alive_uploads
 
 
 class Command(BaseCommand):
@@ -18,7 +18,10 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done, and change nothing.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = async_to_sync(self._clean)(options["dry_run"])
+        try:
+            report = async_to_sync(self._clean)(options["dry_run"])
+        except NoAnswerError as error:
+            raise CommandError(str(error)) from error  # without knowing who is alive nothing is safe to remove
         verb = "would be " if options["dry_run"] else ""
         for name, done in (
             ("expired", report.expired),

@@ -35,8 +35,8 @@ class Command(BaseCommand):
                     f"{options['release']} has neither a slot nor a place: no upload is running."
                 ) from None
             self.stdout.write("No upload is running or waiting: nothing holds a slot.")
-        except TimeoutError:
-            raise CommandError("The server does not answer.") from None
+        except control.NoAnswerError as error:
+            raise CommandError(str(error)) from None
 
     def _ask(self, verb: str, **arguments: str) -> Any:
         return async_to_sync(control.ask)(settings.DATA_DIR, verb, **arguments)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -37,7 +38,12 @@ if ENVIRONMENT == "production" and not ALLOWED_HOSTS:
 if not SECRET_KEY:
     SECRET_KEY = env.kept_secret(DATA_DIR / "secret_key")
 if not ALLOWED_HOSTS:
-    ALLOWED_HOSTS = ["*"] if DEVELOPMENT else ["localhost", "127.0.0.1", "[::1]"]
+    # A server that listens on loopback answers to loopback's names alone: another name that leads here is an attack
+    # on the person who runs it (DNS rebinding). In development on a real interface any name may be meant.
+    everywhere = DEVELOPMENT and HOST not in ("localhost", "127.0.0.1", "::1")
+    ALLOWED_HOSTS = ["*"] if everywhere else [".localhost", "127.0.0.1", "[::1]"]
+if PUBLIC_URL:
+    ALLOWED_HOSTS.append(str(urlsplit(PUBLIC_URL).hostname))
 
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 ADMIN_EMAIL = env.text("ADMIN_EMAIL")

@@ -335,6 +335,29 @@ async def test_a_cancel_while_bytes_come_as_fast_as_they_can_loses_no_slot_and_l
         assert not list(Path(wire_server.data_dir).rglob(f"{upload.file_id}*"))
 
 
+async def test_a_cancel_while_verifying_is_a_cancel_or_comes_too_late(
+    client: Client, wire_server: ServerProcess
+) -> None:
+    data = os.urandom(4 * MIB)
+    for _ in range(10):
+        upload = await upload_of(client, data)
+        async with talk(client, upload) as t:
+            await t.until("ready")
+            for start in range(0, len(data), MIB):
+                await t.send(data[start : start + MIB])
+            await t.say(type="finish")
+            await t.until("verifying")
+            cancelling = asyncio.create_task(client.cancel(upload))
+            message = await t.hear()
+            await asyncio.wait({cancelling})
+            status = (await client.status(upload))["status"]
+            if message["type"] == "success":
+                assert (status, getattr(cancelling.exception(), "code", None)) == ("completed", "wrong_state")
+            else:
+                assert (message["type"], message["code"], status) == ("error", "cancelled", "cancelled")
+                assert not list(Path(wire_server.data_dir).rglob(f"{upload.file_id}*"))
+
+
 # --- refusals ---
 
 

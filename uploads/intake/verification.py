@@ -16,8 +16,9 @@ from uploads.errors import Cancelled, ChecksumMismatch, UploadError
 from uploads.intake import registry
 from uploads.intake.faults import as_upload_error
 from uploads.models import StoredFile
+from uploads.states import Status
 from uploads.storage import get_store
-from uploads.storage.base import Digests, PartialObject, RewindError, StorageError
+from uploads.storage.base import Digests, PartialObject, RewindError
 
 log = structlog.get_logger(__name__)
 
@@ -56,13 +57,10 @@ class Verification:
         except RewindError as rewind:
             await self._retreat(f"the storage went back to {rewind.offset}: {rewind.reason}")
             raise
-        except StorageError as error:
-            await self._retreat(str(error))
-            raise await as_upload_error(self.file.pk, error) from error
         except (UploadError, asyncio.CancelledError):
             raise
-        except Exception as error:
-            await self._retreat(repr(error))
+        except Exception as error:  # whatever it is, the file must not stay `verifying`
+            await self._retreat(str(error) or repr(error))
             raise await as_upload_error(self.file.pk, error) from error
         finally:
             registry.verification_ended(str(self.file.pk))
@@ -90,4 +88,9 @@ class Verification:
             raise Cancelled()
 
     async def _retreat(self, cause: str) -> None:
-        await database_sync_to_async(services.back_to_pending)(self.file.pk, cause)
+        """Back to pending. Raises what ended the file elsewhere: a cancel takes the bytes away under our hands."""
+        if not await database_sync_to_async(services.back_to_pending)(self.file.pk, cause):
+            file = await database_sync_to_async(services.find)(self.file.pk)
+            if file.status == Status.CANCELLED:
+                raise Cancelled()
+            services.refuse_gone(file, Status.FAILED, Status.EXPIRED)

@@ -18,11 +18,14 @@ from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # no
 from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
 
 
-async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
+async def _refuse_handshake(scope: Any, receive: Any, send: Any) -> None:
     """Refuse the handshake of a WebSocket at an address that has none."""
     await receive()
     await send({"type": "websocket.close"})
 
+
+# Channels routes to ASGI applications by Django's `re_path`, whose types know views only.
+no_such_socket: Any = _refuse_handshake
 
 application = ForwardedHeaders(
     ProtocolTypeRouter(

@@ -10,7 +10,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from ninja import NinjaAPI, Status
@@ -69,12 +69,11 @@ api = NinjaAPI(
 ERRORS = dict.fromkeys(sorted({e.http_status for e in every_error().values() if e.http_status}), ProblemOut)
 
 
-@api.exception_handler(Exception)
-def on_error(request: HttpRequest, error: Exception) -> HttpResponseBase:
+def on_error(request: HttpRequest, error: Any) -> HttpResponse:
     return problem(from_exception(error))
 
 
-for _error in (ValidationError, HttpError, Http404):  # the framework has handlers of its own for these
+for _error in (Exception, ValidationError, HttpError, Http404):  # for the last three the framework has its own
     api.add_exception_handler(_error, on_error)
 
 

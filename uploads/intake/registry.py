@@ -6,7 +6,7 @@ Dashboards read `views`; admission reads `buffered_bytes`; a graceful shutdown c
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uploads.errors import ServerRestart, StorageUnavailable, Superseded
 
@@ -133,7 +133,7 @@ async def drain() -> None:
 
     What the storage was given stays stored; verifications that run get the same time to come to their end.
     """
-    waiting = [asyncio.ensure_future(session.ended.wait()) for session in _everyone]
+    waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(session.ended.wait()) for session in _everyone]
     waiting += [running.task for running in _verifications.values()]
     for session in list(_everyone):
         session.fault(ServerRestart())

@@ -8,6 +8,7 @@ the last synced offset and the boot it belongs to, and what lies beyond it is cu
 import asyncio
 import errno
 import fcntl
+import io
 import json
 import os
 import re
@@ -318,9 +319,9 @@ class LocalStore(Store):
         return max(0, await _in_thread(self.free_bytes))
 
     async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
-        def open_final() -> int:
+        def open_final() -> io.FileIO:
             try:
-                return os.open(self.final_path(key), os.O_RDONLY | os.O_NOFOLLOW)
+                return _open_for_reading(self.final_path(key))
             except FileNotFoundError as error:
                 raise ObjectMissingError(key) from error
 
@@ -361,29 +362,37 @@ class LocalStore(Store):
         return await _in_thread(scan)
 
 
-async def _blocks(descriptor: int, start: int, length: int) -> AsyncIterator[bytes]:
+def _open_for_reading(path: Path) -> io.FileIO:
+    return io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+
+
+async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[bytes]:
     """`length` bytes from `start`, the next block being read while the one before is sent."""
     position, end = start, start + length
-    ahead: asyncio.Future[bytes] | None = None
+    ahead: asyncio.Task[bytes] | None = None
+
+    def read_on() -> asyncio.Task[bytes] | None:
+        size = min(READ_BLOCK_BYTES, end - position)
+        return asyncio.create_task(_in_thread(os.pread, file.fileno(), size, position)) if size else None
+
     try:
-        while position < end:
-            if ahead is None:
-                ahead = asyncio.ensure_future(
-                    _in_thread(os.pread, descriptor, min(READ_BLOCK_BYTES, end - position), position)
-                )
+        ahead = read_on()
+        while ahead is not None:
             block = await asyncio.shield(ahead)
-            ahead = None
             if not block:
                 raise StorageUnavailableError("the stored file is shorter than it was")
             position += len(block)
-            if position < end:
-                ahead = asyncio.ensure_future(
-                    _in_thread(os.pread, descriptor, min(READ_BLOCK_BYTES, end - position), position)
-                )
+            ahead = read_on()
             yield block
     finally:
         if ahead is not None and not ahead.done():
             # The descriptor must outlive the thread that reads from it.
-            ahead.add_done_callback(lambda future: (future.exception(), os.close(descriptor)))
+            ahead.add_done_callback(lambda task: _close(file, task))
         else:
-            os.close(descriptor)
+            file.close()
+
+
+def _close(file: io.FileIO, task: asyncio.Task[bytes]) -> None:
+    file.close()
+    if not task.cancelled():
+        task.exception()  # nobody waits for this block any longer, nor for how it failed

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from devtools import machine
 from devtools.server_process import ServerProcess
+from tests.browser.network import Network
 
 MIB = 1024 * 1024
 CHROMIUM_OPTIONS = [
@@ -59,8 +60,8 @@ def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
 class UploadPage:
     """The upload page of one person."""
 
-    def __init__(self, page: Page, url: str) -> None:
-        self.page, self.url = page, url
+    def __init__(self, page: Page, network: Network) -> None:
+        self.page, self.network, self.url = page, network, network.url
 
     def open(self) -> "UploadPage":
         self.page.goto(self.url)
@@ -92,28 +93,21 @@ class UploadPage:
         handle = self.row(name).locator("progress").element_handle()
         self.page.wait_for_function("([bar, least]) => bar.value >= least", arg=[handle, least])
 
-    def slow_down(self, bytes_per_second: int) -> None:
-        """Hold the page's sockets and requests to a rate; 0 lifts it."""
-        session = self.page.context.new_cdp_session(self.page)
-        session.send("Network.enable")
-        session.send(
-            "Network.emulateNetworkConditions",
-            {
-                "offline": False,
-                "latency": 0,
-                "downloadThroughput": -1,
-                "uploadThroughput": bytes_per_second or -1,
-            },
-        )
+
+@pytest.fixture
+def network(server: ServerProcess) -> Iterator[Network]:
+    """What lies between every browser and `server`."""
+    network = Network(server.port)
+    yield network
+    network.stop()
 
 
 @pytest.fixture
-def open_page(new_context: Callable[..., BrowserContext], server: ServerProcess) -> Callable[..., UploadPage]:
-    """Opens the upload page of a new person on `server`, or in the context given."""
+def open_page(network: Network, new_context: Callable[..., BrowserContext]) -> Callable[..., UploadPage]:
+    """Opens the upload page of a new person, or in the context given."""
 
-    def make(context: BrowserContext | None = None, **options: Any) -> UploadPage:
-        page = (context or new_context(**options)).new_page()
-        return UploadPage(page, server.url).open()
+    def make(context: BrowserContext | None = None) -> UploadPage:
+        return UploadPage((context or new_context()).new_page(), network).open()
 
     return make
 

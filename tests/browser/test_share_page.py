@@ -31,7 +31,7 @@ def test_a_link_opened_too_early_turns_into_the_download_by_itself(
     open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
 ) -> None:
     upload, file = open_page(), make_file("early.bin", 24 * MIB)
-    upload.slow_down(2 * MIB)
+    upload.network.slow_down(2 * MIB)
     with upload.page.expect_response("**/api/v1/upload/initiate") as announced:
         upload.choose(file)
     upload.wait_for_progress(file.name)
@@ -39,8 +39,8 @@ def test_a_link_opened_too_early_turns_into_the_download_by_itself(
     page.goto(announced.value.json()["share_url"])
     expect(page.get_by_text("still on its way")).to_be_visible()
     expect(page.get_by_role("link", name="Download")).to_have_count(0)
-    page.wait_for_function("document.querySelector('.card progress').value > 0")
-    upload.slow_down(0)
+    page.wait_for_function("() => document.querySelector('.card progress').value > 0")
+    upload.network.slow_down(0)
     expect(page.get_by_role("link", name="Download")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("can be downloaded")
 
@@ -49,7 +49,7 @@ def test_a_cancelled_upload_is_told_to_who_waits_for_it(
     open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
 ) -> None:
     upload, file = open_page(), make_file("withdrawn.bin", 24 * MIB)
-    upload.slow_down(MIB)
+    upload.network.slow_down(MIB)
     with upload.page.expect_response("**/api/v1/upload/initiate") as announced:
         upload.choose(file)
     page = new_context().new_page()

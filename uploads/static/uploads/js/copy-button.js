@@ -33,11 +33,15 @@ export class CopyButton extends HTMLElement {
   #timer;
 
   connectedCallback() {
-    const label = this.getAttribute("label") ?? gettext("Copy");
-    this.#button.textContent = label;
+    this.#rest();
+    this.replaceChildren(this.#button);
+  }
+
+  #rest() {
+    this.#button.textContent = this.getAttribute("label") ?? gettext("Copy");
+    this.#button.classList.remove("is-said");
     const about = this.getAttribute("about");
     if (about) this.#button.setAttribute("aria-label", about);
-    this.replaceChildren(this.#button);
   }
 
   async #copy() {
@@ -46,13 +50,11 @@ export class CopyButton extends HTMLElement {
     if (focused instanceof HTMLElement) focused.focus();
     const words = copied ? gettext("Copied") : gettext("Could not copy");
     this.#button.textContent = words;
+    this.#button.removeAttribute("aria-label");
     this.#button.classList.toggle("is-said", copied);
     announce(words);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#button.textContent = this.getAttribute("label") ?? gettext("Copy");
-      this.#button.classList.remove("is-said");
-    }, SAID_FOR_MS);
+    this.#timer = setTimeout(() => this.#rest(), SAID_FOR_MS);
   }
 }
 

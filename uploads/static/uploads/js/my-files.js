@@ -83,7 +83,7 @@ export class MyFiles extends HTMLElement {
     const isComplete = item.status === "completed";
     const actions = element("div", { class: "row-actions" });
     if (isComplete) {
-      actions.append(copyButton(url, gettext("Copy link"), fill(gettext("Copy the link of %(name)s"), { name })));
+      actions.append(copyButton(url, gettext("Copy link"), fill(gettext("Copy link of %(name)s"), { name })));
       actions.append(iconButton("bin", fill(gettext("Delete %(name)s"), { name }), () => this.#delete(item)));
     } else if (OPEN.has(item.status)) {
       actions.append(iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => this.#cancel(item)));

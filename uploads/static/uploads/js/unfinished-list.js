@@ -15,8 +15,14 @@ const OPEN = new Set(["pending", "queued", "uploading", "verifying"]);
 export class UnfinishedList extends HTMLElement {
   /** @type {Unfinished[]} */
   entries = [];
+  /** Fulfilled when it is known which uploads are unfinished. @type {Promise<void>} */
+  ready = Promise.resolve();
 
-  async connectedCallback() {
+  connectedCallback() {
+    this.ready = this.#load();
+  }
+
+  async #load() {
     const elsewhere = await inOtherTabs();
     this.entries = remembered().filter((entry) => !elsewhere.has(entry.fileId));
     this.#render();

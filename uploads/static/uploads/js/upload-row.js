@@ -132,7 +132,7 @@ export class UploadRow extends HTMLElement {
         "div",
         { class: "link-line" },
         element("a", { class: "share-link", href: url }, url.replace(/^https?:\/\//, "")),
-        copyButton(url, gettext("Copy link"), fill(gettext("Copy the link of %(name)s"), {
+        copyButton(url, gettext("Copy link"), fill(gettext("Copy link of %(name)s"), {
           name: readableName(upload.name),
         })),
       ),

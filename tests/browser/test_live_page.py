@@ -1,0 +1,158 @@
+"""The admin's live page and the pages of files, in a real browser, while somebody really uploads."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from devtools.server_process import ServerProcess, prepare
+from tests.browser.conftest import MIB, UploadPage
+from tests.browser.test_looks import AXE, WIDTHS
+
+NAME, PASSWORD = "root@example.org", "a long password for tests"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """The program with an admin, and with one slot so that there is a line."""
+    data = tmp_path / "steered"
+    values = {"ADMIN_EMAIL": NAME, "ADMIN_PASSWORD": PASSWORD, "MAX_CONCURRENT_UPLOADS": "1"}
+    prepare({"DATA_DIR": str(data), **values})
+    server = ServerProcess(data, values)
+    server.start()
+    yield server
+    server.stop()
+
+
+def faults_of(page: Page, ours: str) -> list[str]:
+    """What is too wide, and what axe finds in `ours`, a part of the page; the rest is Django's."""
+    width, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    page.evaluate(AXE)
+    rules: list[dict[str, Any]] = page.evaluate("(part) => axe.run(part).then((result) => result.violations)", ours)
+    faults = [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in rules for node in rule["nodes"]]
+    return faults + ([f"{width - room} pixels too wide"] if width > room else [])
+
+
+class LivePage:
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+
+    def open(self) -> "LivePage":
+        self.page.goto(f"{self.url}/admin/login/?next=/admin/monitoring/live/")
+        self.page.fill("#id_username", NAME)
+        self.page.fill("#id_password", PASSWORD)
+        self.page.click("input[type=submit]")
+        expect(self.status).to_have_text("Live")
+        return self
+
+    @property
+    def status(self) -> Locator:
+        return self.page.locator("#ddx-status")
+
+    @property
+    def outcome(self) -> Locator:
+        return self.page.locator("#ddx-outcome")
+
+    def running(self, name: str) -> Locator:
+        return self.page.locator("#ddx-running tbody tr", has_text=name)
+
+    def queued(self, name: str) -> Locator:
+        return self.page.locator("#ddx-queued tbody tr", has_text=name)
+
+    def press(self, row: Locator, label: str) -> None:
+        row.get_by_role("button", name=label).click()
+
+
+@pytest.fixture
+def uploads(open_page: Callable[..., UploadPage], make_file: Callable[[str, int], Path]) -> UploadPage:
+    """A person who sends two large files over a slow line: one has the slot, one waits."""
+    page = open_page()
+    page.network.slow_down(MIB // 2)
+    page.choose(make_file("first.bin", 64 * MIB))
+    page.wait_for_progress("first.bin")
+    page.choose(make_file("second.bin", 64 * MIB))
+    page.expect_state("second.bin", "queued")
+    return page
+
+
+def test_an_admin_sees_who_runs_and_who_waits_and_steers_them(
+    server: ServerProcess, uploads: UploadPage, new_context: Callable[..., BrowserContext]
+) -> None:
+    live = LivePage(new_context().new_page(), server.url).open()
+    expect(live.running("first.bin").locator(".ddx-state")).to_have_text("receiving")
+    expect(live.running("first.bin")).to_contain_text(re.compile(r"[1-9]\d*\s%, [\d.]+ MiB of 64 MiB"))
+    expect(live.queued("second.bin")).to_contain_text("for a free slot")
+    expect(live.page.locator("#ddx-slots .ddx-figure")).to_have_text("1 / 1")
+
+    live.press(live.running("first.bin"), "Pause")
+    expect(live.outcome).to_contain_text("first.bin: The upload is paused.")
+    expect(live.running("second.bin")).to_be_visible()
+    expect(live.queued("first.bin")).to_contain_text("paused by an admin")
+    uploads.expect_state("second.bin", "uploading")
+
+    live.press(live.queued("first.bin"), "Resume")
+    expect(live.queued("first.bin")).not_to_contain_text("paused")
+    live.press(live.running("second.bin"), "Cancel")
+    live.page.get_by_role("button", name="No, let it go on").click()
+    expect(live.running("second.bin")).to_be_visible()
+    live.press(live.running("second.bin"), "Cancel")
+    live.page.get_by_role("button", name="Yes, cancel it").click()
+    expect(live.outcome).to_contain_text("second.bin: The upload was cancelled.")
+    expect(live.running("first.bin")).to_be_visible()
+    uploads.expect_state("second.bin", "cancelled")
+
+
+def test_the_page_says_when_its_numbers_are_old_and_comes_back_by_itself(
+    server: ServerProcess, new_context: Callable[..., BrowserContext]
+) -> None:
+    live = LivePage(new_context().new_page(), server.url).open()
+    server.stop()
+    expect(live.status).to_have_text(re.compile(r"Connection lost; the numbers are from \d+ s ago\."))
+    server.start()
+    expect(live.status).to_have_text("Live")
+
+
+def test_whoever_signs_out_in_another_tab_is_told(
+    server: ServerProcess, new_context: Callable[..., BrowserContext]
+) -> None:
+    context = new_context()
+    live = LivePage(context.new_page(), server.url).open()
+    other = context.new_page()
+    other.goto(f"{server.url}/admin/")
+    other.get_by_role("button", name="Log out").click()
+    expect(live.status).to_contain_text("You are no longer signed in", timeout=40_000)
+    expect(live.status.get_by_role("link", name="Sign in again")).to_be_visible()
+
+
+def test_the_admin_pages_fit_and_can_be_used_by_everybody(
+    server: ServerProcess, uploads: UploadPage, new_context: Callable[..., BrowserContext]
+) -> None:
+    found = []
+    for device, scheme in product(WIDTHS, ("light", "dark")):
+        context = new_context(viewport=WIDTHS[device], color_scheme=scheme, reduced_motion="reduce")
+        live = LivePage(context.new_page(), server.url).open()
+
+        def look(name: str, ours: str = "#content", page: Page = live.page, suffix: str = f"{device}-{scheme}") -> None:
+            found.extend(f"{name} {suffix}: {fault}" for fault in faults_of(page, ours))
+            if folder := os.environ.get("SCREENSHOTS"):
+                page.screenshot(path=f"{folder}/admin-{name}-{suffix}.png", full_page=True)
+
+        expect(live.queued("second.bin")).to_be_visible()
+        look("live")
+        live.press(live.queued("second.bin"), "Cancel")
+        look("live-question")
+        live.page.goto(f"{server.url}/admin/")
+        look("index")
+        live.page.goto(f"{server.url}/admin/uploads/storedfile/")
+        look("files", "#result_list")
+        live.page.get_by_role("link", name="first.bin").click()
+        look("file")
+        live.page.locator(".ddx-final").click()
+        expect(live.page.get_by_role("button", name="Yes, do it")).to_be_visible()
+        look("confirm")
+    assert found == []

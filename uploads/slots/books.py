@@ -95,7 +95,13 @@ class Books:
         self.entries = {entry.upload_id: entry for entry in kept}
         self.line, self.deadlines, self.leases, self.promised = Line(), Deadlines(), {}, 0
         self.audit.grants.clear()
+        self.last_fence = max([self.last_fence, *(entry.fence for entry in kept)])
+        fences: set[int] = set()
         for entry in sorted((entry for entry in kept if entry.holds), key=lambda entry: entry.fence):
+            if entry.fence in fences:
+                self.last_fence += 1
+                entry.fence = self.last_fence
+            fences.add(entry.fence)
             if len(self.leases) < caps[0] and self.line.granted[entry.person] < caps[1] and entry.owner:
                 self._count_lease(entry, entry.since)
             else:
@@ -105,7 +111,6 @@ class Books:
             if not entry.holds:
                 self.line.add(entry)
             self.watch(entry)
-        self.last_fence = max([self.last_fence, *(entry.fence for entry in kept)])
         yield "Counted the slots and the places again."
 
     def _count_lease(self, entry: Entry, now: float) -> None:

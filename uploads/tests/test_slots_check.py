@@ -170,6 +170,7 @@ async def test_caps_are_those_since_the_oldest_present_lease(rig: Rig) -> None:
     rig.limit(all_uploads=1)
     await rig.manager.tick()
     assert await rig.manager.check() == []
+    rig.clock.advance(1)
     for upload in ("ann0", "ann1"):
         await rig.release(upload)
     assert await rig.holders() == ["ann2"]  # its lease has seen no cap but the lower one

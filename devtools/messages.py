@@ -28,6 +28,8 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "pgettext_lazy": ((1, "c"), 2),
     "npgettext_lazy": ((1, "c"), 2, 3),
 }
+# Without the second, Babel would look past the calls inside of a script's template literals.
+OPTIONS = {"encoding": "utf-8", "parse_template_string": True}
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[sdif]|\{\w*\}")
 OVERRIDDEN = ("contrib/admin", "contrib/auth")  # the parts of Django that people see here
 HEADER = "# Translations of DirectDriveX. Messages are gathered by `make messages`."
@@ -51,7 +53,7 @@ def sources(*patterns: str) -> Iterator[Path]:
 def _from_text(path: Path, text: str, method: str) -> Iterator[Found]:
     name = path.relative_to(ROOT).as_posix()
     for line, message, comments, context in extract(
-        method, io.BytesIO(text.encode()), KEYWORDS, ("Translators:",), {"encoding": "utf-8"}
+        method, io.BytesIO(text.encode()), KEYWORDS, ("Translators:",), OPTIONS
     ):
         yield name, line, message, comments, context
 

@@ -37,13 +37,15 @@ def test_messages_are_found_in_python_templates_and_scripts(project: Path) -> No
             {% endblocktranslate %}""",
     )
     write(
-        project / "uploads/static/uploads/js/a.js", 'const x = cond ? gettext("in a script") : ngettext("a", "b", 2);'
+        project / "uploads/static/uploads/js/a.js",
+        'const x = cond ? gettext("in a script") : ngettext("a", "b", 2);\n'
+        'say(`${name}: ${told || gettext("in a literal")} (${fill(gettext("twice %(n)s"), { n: 2 })})`);\n',
     )
     assert ids(messages.messages_of_python()) == {"plain", ("%d file", "%d files")}
     found = ids(messages.messages_of_templates())
     assert {"short", "two lines"} <= found
     assert ("\n            one %(name)s", "%(n)s %(name)s") in found
-    assert ids(messages.messages_of_scripts()) == {"in a script", ("a", "b")}
+    assert ids(messages.messages_of_scripts()) == {"in a script", ("a", "b"), "in a literal", "twice %(n)s"}
 
 
 def test_tests_and_vendored_scripts_are_not_for_translation(project: Path) -> None:

@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from uploads import shown, steering
-from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, change_of, now_of
+from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, history_of, now_of
 from uploads.errors import UploadError
-from uploads.models import FileEvent, StoredFile
+from uploads.models import StoredFile
 from uploads.states import Shown, Status
 from uploads.steering import Act
 
@@ -50,31 +50,6 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(status=value) if value in shown.STATE_WORDS else queryset
 
 
-class EventInline(admin.TabularInline):
-    model = FileEvent
-    verbose_name_plural = _("history")
-    fields = readonly_fields = ("at", "change", "explained", "detail", "actor")
-    can_delete = False
-    extra = 0
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # whoever may see the file
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display(description=_("state"))
-    def change(self, event: FileEvent) -> str:
-        return change_of(event)
-
-    @admin.display(description=_("what happened"))
-    def explained(self, event: FileEvent) -> str:
-        return shown.code_words(event.code)
-
-
 @admin.register(StoredFile)
 class StoredFileAdmin(FileFields, admin.ModelAdmin):
     list_display = (
@@ -96,7 +71,6 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
     actions = ("cancel_selected", "delete_selected_files", "release_selected")
     fieldsets = FIELDSETS
     readonly_fields = FIELDS
-    inlines = (EventInline,)
 
     # --- nothing is edited ---
 
@@ -144,6 +118,7 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
             )
             context |= {
                 "acts": [(act.value, steering.LABELS[act], act in steering.FINAL) for act in acts],
+                "history": history_of(file),
                 "trouble": shown.code_words(file.error_code) if file.error_code else "",
             }
         return super().render_change_form(request, context, *args, **kwargs)

@@ -34,6 +34,21 @@ def change_of(event: FileEvent) -> str:
     return f"{shown.STATE_WORDS.get(event.old_status, event.old_status)} → {new}"
 
 
+def history_of(file: StoredFile) -> list[dict[str, Any]]:
+    """What happened to the file, the oldest first, in words and with the true causes."""
+    return [
+        {
+            "at": event.at,
+            "change": change_of(event),
+            "words": shown.code_words(event.code),
+            "code": event.code,
+            "cause": event.detail,
+            "actor": event.actor,
+        }
+        for event in file.events.all()
+    ]
+
+
 def now_of(file: StoredFile) -> Look:
     """How the slots and transfers looked when this request read the file; the admin put it there."""
     now: Look = vars(file)["now"]

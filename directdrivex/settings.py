@@ -230,6 +230,8 @@ STATIC_ROOT = DATA_DIR / "static"
 # Found where they lie, so that a start needs no collectstatic.
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = False
+# Asked for again each time (and answered 304): modules of two releases must never run together.
+SERVESTATIC_MAX_AGE = 0
 
 # --- Logs -------------------------------------------------------------------------------------------------------
 

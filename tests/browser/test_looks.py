@@ -56,6 +56,8 @@ def test_the_pages_fit_and_can_be_used_by_everybody(
     upload.wait_for_progress(slow.name)
     upload.button("Pause more 9.bin").click()
     upload.button("Cancel more 8.bin").click()
+    upload.expect_state("more 9.bin", "paused")
+    upload.expect_state("more 8.bin", "cancelled")
     upload.page.locator("ddx-my-files summary").click()
     expect(upload.page.locator("ddx-my-files li").first).to_be_visible()
     look_at(upload.page, f"upload-list-{device}-{scheme}")

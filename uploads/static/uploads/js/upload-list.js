@@ -34,6 +34,8 @@ export class UploadList extends HTMLElement {
     this.#on("pause-all", () => queue.pauseAll());
     this.#on("resume-all", () => queue.resumeAll());
     this.#on("clear", () => queue.remove(queue.uploads.filter((upload) => upload.isOver)));
+    // Whoever presses a button sees at once what it did; this hears of it after the button itself.
+    this.addEventListener("click", () => requestAnimationFrame(() => this.#refresh()));
     // The seconds until the next try count down though nothing changes.
     setInterval(() => {
       for (const upload of queue.uploads) if (upload.state === "lost") this.#mark(upload);

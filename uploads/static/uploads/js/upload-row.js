@@ -31,6 +31,7 @@ export class UploadRow extends HTMLElement {
   /** @type {Upload | null} */
   #upload = null;
   #shownState = "";
+  #name = element("bdi", { class: "row-name" });
   #bar = element("progress", { max: STEPS });
   #state = element("span", { class: "state" });
   #figures = element("span", { class: "figures" });
@@ -47,7 +48,7 @@ export class UploadRow extends HTMLElement {
       element(
         "div",
         { class: "row-text" },
-        element("bdi", { class: "row-name", title: name }, name),
+        this.#name,
         element("p", { class: "row-words" }, this.#state, " ", this.#figures),
       ),
       this.#actions,
@@ -60,6 +61,8 @@ export class UploadRow extends HTMLElement {
   render() {
     const upload = this.#upload;
     if (!upload) return;
+    const name = readableName(upload.name);
+    if (this.#name.title !== name) this.#name.title = this.#name.textContent = name;
     setText(this.#state, stateInWords(upload));
     setText(this.#figures, figuresInWords(upload));
     const value = upload.size ? Math.floor((upload.stored / upload.size) * STEPS) : upload.state === "done" ? STEPS : 0;

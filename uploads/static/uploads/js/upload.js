@@ -3,13 +3,14 @@
  * listens for `change` and reads.
  */
 
-import { cancelUpload, fileFacts, initiate, Problem, randomKey } from "./api.js";
+import { Problem, randomKey } from "./api.js";
 import { pauseBefore } from "./backoff.js";
 import { Connection } from "./connection.js";
 import { Digest, isReadable, Unreadable } from "./digest.js";
 import { hasNoWayBack, isRetryable, isSuperseded } from "./endings.js";
 import { Rate } from "./rate.js";
 import { explain, explainClose } from "./refusals.js";
+import { announce, withdraw } from "./ticket.js";
 import { forget, remember } from "./unfinished.js";
 
 /**
@@ -26,6 +27,7 @@ const LONGEST_WAIT_SECONDS = 15 * 60;
 const HOLD_FOR_DIGEST_MS = 15_000;
 /** A connection that held for this long makes its loss a new one, not one more in a row. */
 const STEADY_MS = 30_000;
+
 export class Upload extends EventTarget {
   /** @type {State} */
   #state = "waiting";
@@ -180,17 +182,7 @@ export class Upload extends EventTarget {
     const key = this.#key;
     this.#become("announcing");
     try {
-      const answer = await initiate(this.#file, key);
-      const ticket = {
-        fileId: answer.file_id,
-        token: answer.upload_token,
-        uploadUrl: answer.upload_url,
-        shareUrl: answer.share_url,
-        expiresAt: answer.upload_expires_at,
-        name: this.#file.name,
-        size: this.#file.size,
-        lastModified: this.#file.lastModified,
-      };
+      const ticket = await announce(this.#file, key);
       if (key !== this.#key) return this.#tellCancelled(ticket); // given up in the meantime
       if (turn !== this.#turn && this.#ticket) return; // a later answer has the newer token
       this.#ticket = ticket;
@@ -342,21 +334,9 @@ export class Upload extends EventTarget {
 
   /** @param {import("./unfinished.js").Unfinished | null} ticket */
   async #tellCancelled(ticket) {
-    if (!ticket) return;
-    forget(ticket.fileId);
-    try {
-      await cancelUpload(ticket.fileId, ticket.token);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      // Otherwise it is gone already, or nobody can be told: what is left expires by itself.
-      if (error.code === "wrong_state" && this.#state === "cancelled") await this.#wasComplete(ticket);
-    }
-  }
-
-  /** `cancel` came too late: the file is there, and the person should know. @param {import("./unfinished.js").Unfinished} ticket */
-  async #wasComplete(ticket) {
-    const facts = await fileFacts(ticket.fileId);
-    if (facts.status !== "completed") return;
+    const facts = ticket && (await withdraw(ticket));
+    if (!facts || this.#state !== "cancelled") return;
+    // It came too late: the file is there, and the person should know.
     this.result = { share_url: ticket.shareUrl, value: facts.download_url, sha256: facts.sha256, receipt: {} };
     this.stored = this.size;
     this.#become("done");

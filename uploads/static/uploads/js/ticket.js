@@ -1,0 +1,48 @@
+/** An upload's standing at the server: its id, its secret, and where to send the bytes. */
+
+import { cancelUpload, fileFacts, initiate, Problem } from "./api.js";
+import { forget } from "./unfinished.js";
+
+/** @typedef {import("./unfinished.js").Unfinished} Ticket */
+
+/**
+ * Announces `file`; the same key and file give the same upload again, with a new token.
+ * @param {File} file @param {string} key
+ * @returns {Promise<Ticket>}
+ * @throws {Problem}
+ */
+export async function announce(file, key) {
+  const answer = await initiate(file, key);
+  return {
+    fileId: answer.file_id,
+    token: answer.upload_token,
+    uploadUrl: answer.upload_url,
+    shareUrl: answer.share_url,
+    expiresAt: answer.upload_expires_at,
+    name: file.name,
+    size: file.size,
+    lastModified: file.lastModified,
+  };
+}
+
+/**
+ * Cancels at the server. Where that came too late, because the file is complete, returns the file's facts.
+ * @param {Ticket} ticket
+ */
+export async function withdraw(ticket) {
+  forget(ticket.fileId);
+  try {
+    await cancelUpload(ticket.fileId, ticket.token);
+    return null;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    // Gone already, or nobody can be told: what is left of it expires by itself.
+    return error.code === "wrong_state" ? completedFacts(ticket) : null;
+  }
+}
+
+/** @param {Ticket} ticket */
+async function completedFacts(ticket) {
+  const facts = await fileFacts(ticket.fileId);
+  return facts.status === "completed" ? facts : null;
+}

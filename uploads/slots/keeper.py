@@ -1,6 +1,7 @@
 """What one worker process has of slots: the manager, and one task that renews and polls for all its uploads."""
 
 import asyncio
+import contextlib
 import secrets
 import weakref
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class SlotKeeper:
         self.manager: SlotManager = MemorySlotManager(
             lambda: self.limits, self.admission, lease_seconds=self.lease_seconds
         )
+        self._poll_seconds = min(POLL_SECONDS, self.lease_seconds / RENEWALS_A_LEASE / 2)
         # Weak: a hold that its connection forgot, however that came about, is not renewed and lapses.
         self._holds: weakref.WeakSet[Hold] = weakref.WeakSet()
         self._entering = 0
@@ -54,6 +56,7 @@ class SlotKeeper:
         self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._revival: asyncio.Task[None] | None = None
         self._readings = self._newest_reading = 0
         self._renewed_at = 0.0
 
@@ -140,14 +143,26 @@ class SlotKeeper:
                     log.error("slots_of_another_server", cause=str(error))
                     raise SlotsUnavailableError(str(error)) from error
                 self._task = asyncio.create_task(self._work())
-                self._task.add_done_callback(_report_fault)
+                self._task.add_done_callback(self._after_fault)
+
+    def _after_fault(self, task: asyncio.Task[None]) -> None:
+        """Nobody awaits the task: a fault is logged, and the work begins anew for those who rely on it."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("slot_keeper_failed", exc_info=fault)
+            if self._living():
+                self._revival = asyncio.create_task(self._begin_anew())
+
+    async def _begin_anew(self) -> None:
+        await asyncio.sleep(self._poll_seconds)
+        # Where another server has the folder by now, it was logged, and holders stop at their own deadlines.
+        with contextlib.suppress(SlotsUnavailableError):
+            await self._keep_going()
 
     async def _work(self) -> None:
         """Renew, poll and answer commands for as long as anybody has or waits for anything."""
-        pause = min(POLL_SECONDS, self.lease_seconds / RENEWALS_A_LEASE / 2)
         try:
             while self._entering or self._living() or await self._anything_left():
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self._poll_seconds)
                 # A database that is slow to answer must not hold up a renewal.
                 if self._reading is None or self._reading.done():
                     self._reading = asyncio.create_task(self._read_limits())
@@ -199,15 +214,10 @@ class SlotKeeper:
 
     async def stop(self) -> None:
         """End the task, and let go of the data folder."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-
-def _report_fault(task: asyncio.Task[None]) -> None:
-    """Nobody awaits the task. After a fault the next upload starts it anew; holders stop at their own deadlines."""
-    if not task.cancelled() and (fault := task.exception()) is not None:
-        log.error("slot_keeper_failed", exc_info=fault)
+        for task in (self._revival, self._task):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
 
 
 _keepers: dict[asyncio.AbstractEventLoop, SlotKeeper] = {}

@@ -1,4 +1,4 @@
-"""The keeper and its holds: what a connection can rely on, whatever happens beside it. Leases last under a second."""
+"""The keeper and its holds: what a connection can rely on, whatever happens beside it. Leases are short here."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ from uploads.slots.keeper import SlotKeeper, get_keeper
 from uploads.slots.manager import Absent, Granted, LeaseView, QueueFullError, SlotsUnavailableError, Waiting, WaitingFor
 from uploads.tests.slots_rig import LIMITS, WINDOW
 
-LEASE = 0.9
+LEASE = 2.4  # a holder stops by itself after half of it
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
@@ -120,7 +120,7 @@ async def test_leases_and_places_outlive_their_time_while_they_are_held(slots: S
     held, waiting = await full(slots, stored)
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    await until(lambda: loop.time() > begun + 2.5 * LEASE)
+    await until(lambda: loop.time() > begun + 1.5 * LEASE)
     await waiting.refresh()
     await held.refresh()
     assert isinstance(held.standing, Granted)
@@ -260,7 +260,7 @@ async def test_a_database_that_does_not_answer_costs_nobody_the_slot(slots: Slot
     stored.may_answer.clear()
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    await until(lambda: loop.time() > begun + 2.5 * LEASE)
+    await until(lambda: loop.time() > begun + 1.5 * LEASE)
     await hold.refresh()
     assert isinstance(hold.standing, Granted)
     assert not hold.lost.is_set()
@@ -293,7 +293,7 @@ async def test_limits_that_were_read_late_do_not_replace_newer_ones(slots: SlotK
         assert slots.limits == new
 
 
-async def test_a_fault_in_the_task_is_logged_and_the_next_upload_starts_it_anew(
+async def test_a_fault_in_the_task_is_logged_and_costs_nobody_the_slot(
     slots: SlotKeeper, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken() -> None:
@@ -303,16 +303,16 @@ async def test_a_fault_in_the_task_is_logged_and_the_next_upload_starts_it_anew(
     with capture_logs() as lines, monkeypatch.context() as patch:
         patch.setattr(slots.manager, "tick", broken)
         await until(lambda: any(line["event"] == "slot_keeper_failed" for line in lines))
-    again = await enter(slots, "g")
-    await until(lambda: _is_renewed(slots, "g"))
+    assert not slots._works()
     await until(lambda: _is_renewed(slots, "f"))
-    assert isinstance(again.standing, Granted)
+    assert isinstance(hold.standing, Granted)
     assert not hold.lost.is_set()
+    assert isinstance((await enter(slots, "g")).standing, Granted)
 
 
 async def _is_renewed(slots: SlotKeeper, upload: str) -> bool:
     view = await slots.find(upload)
-    return isinstance(view, LeaseView) and view.held_seconds + view.expires_in_seconds > LEASE + 0.01
+    return isinstance(view, LeaseView) and view.held_seconds + view.expires_in_seconds > LEASE + 1
 
 
 async def test_an_upload_cancelled_while_the_store_grants_leaks_nothing(

@@ -54,12 +54,12 @@ class StateFilter(admin.SimpleListFilter):
 class StoredFileAdmin(FileFields, admin.ModelAdmin):
     list_display = (
         "filename",
-        "shown_size",
         "shown_state",
+        "shown_size",
         "shown_percent",
+        "last_error",
         "shown_sender",
         "created_at",
-        "last_error",
     )
     list_filter = (StateFilter, ("created_at", admin.DateFieldListFilter))
     list_select_related = ("owner",)

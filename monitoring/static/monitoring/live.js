@@ -119,18 +119,18 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
   const node = tile(
     "ddx-memory",
     percent(memory.percent),
-    fill(gettext("%(used)s of %(total)s used, measured by: %(source)s. %(reserved)s are kept free."), {
+    fill(gettext("%(used)s of %(total)s, measured by: %(source)s"), {
       used: size(memory.used),
       total: size(memory.total),
       source: memory.source,
-      reserved: size(memory.reserved_bytes),
     }),
     memory.percent,
   );
-  const admitting = memory.admitting
-    ? fill(gettext("New uploads start up to %(ceiling)s."), { ceiling: percent(memory.ceiling_percent) })
-    : gettext("New uploads wait for memory.");
-  setText(find(".ddx-more", HTMLElement, node), admitting);
+  const ceiling = { ceiling: percent(memory.ceiling_percent), reserved: size(memory.reserved_bytes) };
+  const admitting = memory.reserved_bytes
+    ? fill(gettext("New uploads start up to %(ceiling)s, and leave %(reserved)s free."), ceiling)
+    : fill(gettext("New uploads start up to %(ceiling)s."), ceiling);
+  setText(find(".ddx-more", HTMLElement, node), memory.admitting ? admitting : gettext("New uploads wait for memory."));
   node.classList.toggle("ddx-bad", !memory.admitting);
   tile(
     "ddx-buffers",
@@ -141,14 +141,16 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
     }),
     (100 * buffers.in_use_bytes) / buffers.limit_bytes,
   );
-  const uploads = ngettext("%(n)s upload, %(size)s stored", "%(n)s uploads, %(size)s stored", today.attempted);
+  const announced = ngettext("upload, %(size)s stored;", "uploads, %(size)s stored;", today.attempted);
+  const ended = gettext("%(completed)s completed, %(failed)s failed (%(rate)s)");
   tile(
     "ddx-today",
     count(today.attempted),
-    `${fill(uploads, { n: count(today.attempted), size: size(today.stored_bytes) })}. ${fill(
-      gettext("%(completed)s completed, %(failed)s failed (%(rate)s)."),
-      { completed: count(today.completed), failed: count(today.failed), rate: percent(today.failure_rate_percent) },
-    )}`,
+    `${fill(announced, { size: size(today.stored_bytes) })} ${fill(ended, {
+      completed: count(today.completed),
+      failed: count(today.failed),
+      rate: percent(today.failure_rate_percent),
+    })}`,
   );
   tile("ddx-storage", storage.ok ? gettext("working") : gettext("failing"), storage.ok ? storage.name : storage.detail)
     .classList.toggle("ddx-bad", !storage.ok);

@@ -24,6 +24,7 @@ from uploads.storage.base import StorageError, StorageFullError
 LEAST_AGE_SECONDS = 1.0
 STORAGE_BOUND_SECONDS = 2.0
 STORAGE_AGE_SECONDS = 5.0
+FIGURES_AGE_SECONDS = 10.0
 
 
 def read_today(now: datetime) -> Today:
@@ -60,7 +61,8 @@ class Figures:
         if self._known is None or begun >= self._next_at:
             now = timezone.now()
             self._known = read_today(now), read_last_hour(now)
-            self._next_at = time.monotonic() + 20 * (time.monotonic() - begun)
+            took = time.monotonic() - begun
+            self._next_at = time.monotonic() + min(20 * took, FIGURES_AGE_SECONDS)
         return self._known
 
 
@@ -108,8 +110,11 @@ class Watch:
     """Gathers the state, and remembers from one look to the next since when the line has been stuck."""
 
     def __init__(self) -> None:
-        self._figures = Figures()
-        self._stuck = StuckWatch()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._figures, self._stuck = Figures(), StuckWatch()
 
     async def gather(self) -> ProgramState:
         slots, slots_error, violations = await read_slots()
@@ -150,7 +155,8 @@ class Watch:
         ]
 
 
-_state = Shared(Watch().gather, LEAST_AGE_SECONDS)
+_watch = Watch()
+_state = Shared(_watch.gather, LEAST_AGE_SECONDS)
 
 
 async def current() -> ProgramState:
@@ -160,5 +166,6 @@ async def current() -> ProgramState:
 
 def forget() -> None:
     """Make the next look a fresh one."""
+    _watch.forget()
     _state.forget()
     _storage.forget()

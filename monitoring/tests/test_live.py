@@ -24,6 +24,7 @@ HOME = "http://files.example.org"
 @pytest.fixture(autouse=True)
 def fresh_state(settings):
     settings.PUBLIC_URL = None
+    settings.ALLOWED_HOSTS = ["files.example.org"]
     snapshot.forget()
 
 

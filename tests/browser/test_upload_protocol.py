@@ -230,7 +230,7 @@ def test_an_upload_taken_over_elsewhere_says_so_and_does_not_fight_for_it(open_p
     upload.page.clock.install()
     server = PlayedServer(upload, 1000, take_over)
     upload.choose(payload("a.bin", 1000))
-    until(upload.page, lambda: server.connections)
+    upload.expect_state("a.bin", "elsewhere")
     upload.page.clock.run_for(120_000)
     upload.expect_state("a.bin", "elsewhere")
     assert len(server.connections) == 1
@@ -249,7 +249,7 @@ def test_what_cannot_be_mended_by_trying_again_is_said_and_left(open_page: OpenP
     upload.page.clock.install()
     server = PlayedServer(upload, 1000, refuse)
     upload.choose(payload("a.bin", 1000))
-    until(upload.page, lambda: server.connections)
+    upload.expect_state("a.bin", "failed")
     upload.page.clock.run_for(120_000)
     upload.expect_state("a.bin", "failed")
     expect(upload.row("a.bin")).to_contain_text(f"About {code}.")

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +179,8 @@ def initiate(port: int, name: str, size: int, headers: dict[str, str] | None = N
     return dict(answer)
 
 
-def directdrivex(port: int, file: Path) -> dict[str, Any]:
-    """Upload a file by wire.md and return its `success` message."""
+def directdrivex(port: int, file: Path, pause: float = 0.0) -> dict[str, Any]:
+    """Upload a file by wire.md, with a pause in seconds after each chunk, and return its `success` message."""
     size = file.stat().st_size
     upload = initiate(port, file.name, size)
     websocket = WebSocket(port, upload["upload_url"])
@@ -197,6 +198,8 @@ def directdrivex(port: int, file: Path) -> dict[str, Any]:
                 received = message["received"]
             websocket.send_from(opened.fileno(), offset, length)
             offset += length
+            if pause:
+                time.sleep(pause)
     websocket.say(type="finish")
     success = next_message(websocket, "success")
     websocket.connection.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import raw
-from bench.measure import FAILURES, MIB, work_folder
+from bench.measure import FAILURES, MIB, make_file, work_folder
 from bench.peers import OurServer
 from devtools.processes import cpu_seconds_of, memory_of
 from quotas.rules import SlotLimits
@@ -25,6 +25,8 @@ INITIATIONS = 300
 SETTLE_SECONDS = 1.0
 TURNS = 300
 WINDOW = 8 * MIB
+PART = 32 * MIB
+CHUNK, RATE = MIB, 5e6
 SLOW_STORAGE = ("-m", "bench.servers.slow_storage")
 ROOMY = {"MAX_CONCURRENT_UPLOADS": "100", "MAX_CONCURRENT_UPLOADS_PER_USER": "100"}
 
@@ -69,60 +71,56 @@ def queued_socket(folder: Path, file: Path) -> str:
         server.stop()
 
 
-def upload_many(server: OurServer, file: Path, count: int) -> float:
-    """Processor seconds per GiB of `count` uploads at once that together send the size of the file."""
-    part = file.parent / "part.bin"
-    size = file.stat().st_size // count
-    with file.open("rb") as source, part.open("wb") as target:
-        target.write(source.read(size))
+def upload_many(server: OurServer, part: Path, count: int, at_once: int) -> float:
+    """Processor seconds per GiB of `count` uploads of `part`, so many at once."""
     before = cpu_seconds_of(server.pid)
-    with ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         for done in [pool.submit(raw.directdrivex, server.port, part) for _ in range(count)]:
             done.result()
-    return (cpu_seconds_of(server.pid) - before) / (size * count / 1024**3)
+    return (cpu_seconds_of(server.pid) - before) / (part.stat().st_size * count / 1024**3)
 
 
 def cost_growth(folder: Path, file: Path) -> str:
-    server = OurServer(folder, **ROOMY, UPLOAD_BUFFER_BYTES=str(MANY * 8 * MIB))
+    """The same files, one after the other and all at once."""
+    part = make_file(folder / "part.bin", PART)
+    server = OurServer(folder, **ROOMY, UPLOAD_BUFFER_BYTES=str(MANY * WINDOW))
     try:
-        upload_many(server, file, 1)
-        one = statistics.median(upload_many(server, file, 1) for _ in range(3))
-        many = statistics.median(upload_many(server, file, MANY) for _ in range(3))
+        upload_many(server, part, 2, 1)
+        one, many = upload_many(server, part, MANY, 1), upload_many(server, part, MANY, MANY)
         return f"{many / one:.2f} × ({one:.2f} to {many:.2f} CPU s/GiB)"
     finally:
         server.stop()
 
 
 def send_for_ever(port: int, file: Path) -> None:
-    while True:
-        raw.directdrivex(port, file)
+    """Twenty uploads of 5 MB/s each, again and again: a busy day, and no race for the processor."""
+
+    def one() -> None:
+        while True:
+            raw.directdrivex(port, file, pause=CHUNK / RATE)
+
+    with ThreadPoolExecutor(RUNNING) as pool:
+        for done in [pool.submit(one) for _ in range(RUNNING)]:
+            done.result()
 
 
 def initiation(folder: Path, file: Path) -> str:
-    """The slowest hundredth of initiations while 20 uploads send all they can, from processes of their own."""
+    """The slowest hundredth of initiations while 20 uploads run, sent by a process of its own."""
     server = OurServer(folder, **ROOMY)
-    senders = [
-        multiprocessing.get_context("fork").Process(target=send_for_ever, args=(server.port, file), daemon=True)
-        for _ in range(RUNNING)
-    ]
+    sender = multiprocessing.get_context("fork").Process(target=send_for_ever, args=(server.port, file), daemon=True)
     try:
-        raw.directdrivex(server.port, file)
-        for sender in senders:
-            sender.start()
+        raw.initiate(server.port, "first.bin", MIB)
+        sender.start()
         time.sleep(SETTLE_SECONDS)
         times = []
         for _ in range(INITIATIONS):
             began = time.perf_counter()
             raw.initiate(server.port, "one.bin", MIB)
-            times.append(time.perf_counter() - began)
-        milliseconds = [
-            round(1000 * value) for value in (statistics.quantiles(times, n=100)[98], statistics.median(times))
-        ]
-        return f"p99 {milliseconds[0]} ms, median {milliseconds[1]} ms"
+            times.append(1000 * (time.perf_counter() - began))
+        return f"p99 {statistics.quantiles(times, n=100)[98]:.0f} ms, median {statistics.median(times):.0f} ms"
     finally:
-        for sender in senders:
-            sender.terminate()
-            sender.join()
+        sender.terminate()
+        sender.join()
         server.stop()
 
 

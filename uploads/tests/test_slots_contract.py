@@ -170,6 +170,19 @@ async def test_the_latest_sent_to_the_front_stands_before_the_earlier(rig: Rig) 
     assert await rig.line() == ["f3", "f2", "f1"]
 
 
+async def test_the_front_counts_for_one_slot_only(rig: Rig) -> None:
+    rig.limit(all_uploads=1)
+    for name in ("held", "next", "older", "favoured"):
+        await rig.ask(name)
+    await rig.manager.to_front("favoured")
+    await rig.release("held")
+    assert isinstance(await rig.standing("favoured"), Granted)
+    await rig.manager.pause("favoured")
+    assert await rig.holders() == ["next"]
+    await rig.manager.unpause("favoured")
+    assert await rig.line() == ["older", "favoured"]
+
+
 async def test_only_what_waits_can_be_sent_to_the_front(rig: Rig) -> None:
     await rig.ask("held")
     assert not await rig.manager.to_front("held")

@@ -245,6 +245,22 @@ def test_after_a_reload_the_same_file_goes_on_where_it_stopped(open_page: OpenPa
     assert upload.page.evaluate("Object.keys(localStorage).length") == 0
 
 
+def test_an_unfinished_file_chosen_in_the_first_moment_goes_on_too(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload, file = open_page(), make_file("quick hands.bin", 16 * MIB)
+    upload.network.slow_down(8 * MIB)
+    with upload.page.expect_response("**/api/v1/upload/initiate") as announced:
+        upload.choose(file)
+    link = announced.value.json()["share_url"]
+    upload.wait_for_progress(file.name, 200)
+    upload.page.on("dialog", lambda dialog: dialog.accept())
+    upload.page.reload()
+    upload.network.slow_down(0)
+    upload.choose(file)  # before the page can know what other tabs are doing
+    upload.expect_state(file.name, "done")
+    assert upload.link_of(file.name) == link
+    expect(upload.page.get_by_text("Unfinished uploads")).to_be_hidden()
+
+
 def test_leaving_the_page_while_uploads_run_asks_first(open_page: OpenPage, make_file: MakeFile) -> None:
     upload, file = open_page(), make_file("hasty.bin", 24 * MIB)
     upload.network.slow_down(MIB)

@@ -23,9 +23,15 @@ export class UnfinishedList extends HTMLElement {
   }
 
   async #load() {
+    const entries = remembered(); // before anything is chosen on this page
+    if (entries.length === 0) return;
     const elsewhere = await inOtherTabs();
-    this.entries = remembered().filter((entry) => !elsewhere.has(entry.fileId));
+    this.entries = entries.filter((entry) => !elsewhere.has(entry.fileId));
     this.#render();
+    this.#askAll();
+  }
+
+  async #askAll() {
     for (const entry of this.entries) await this.#ask(entry);
   }
 

@@ -23,16 +23,18 @@ const uploadIds = () => queue.uploads.flatMap((upload) => (upload.fileId && !upl
 find("ddx-upload-list", UploadList).show(queue);
 answerOtherTabs(uploadIds);
 
-dropzone.addEventListener("files", (event) => {
+dropzone.addEventListener("files", async (event) => {
   /** @type {File[]} */
   const files = (/** @type {CustomEvent} */ (event).detail);
-  if (wanting && files.length === 1) {
-    wanting.useFile(files[0]);
+  const wanted = wanting;
+  wanting = null;
+  if (wanted && files.length === 1) {
+    wanted.useFile(files[0]);
   } else {
+    await unfinished.ready;
     queue.add(files, unfinished.entries);
     unfinished.drop(new Set(uploadIds()));
   }
-  wanting = null;
   readLimits();
 });
 

@@ -12,11 +12,11 @@ import structlog
 from channels.db import database_sync_to_async
 
 from uploads import services
-from uploads.errors import Cancelled, ChecksumMismatch, UploadError
+from uploads.errors import Cancelled, ChecksumMismatch, StorageUnavailable, UploadError
 from uploads.intake import registry
 from uploads.intake.faults import as_upload_error
 from uploads.models import StoredFile
-from uploads.states import Status
+from uploads.states import ACTIVE, Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests, PartialObject, RewindError
 
@@ -64,8 +64,10 @@ class Verification:
             raise await as_upload_error(self.file.pk, error) from error
         finally:
             registry.verification_ended(str(self.file.pk))
-            await self._partial.close()
-            await self._hold.release()
+            try:
+                await self._partial.close()
+            finally:
+                await self._hold.release()
         return await database_sync_to_async(services.find)(self.file.pk)
 
     async def _verify(self) -> None:
@@ -83,9 +85,20 @@ class Verification:
         await self._partial.finish()
         receipt = receipt_of(digests, self._sha256 or self.file.expected_sha256 or None)
         if not await database_sync_to_async(services.complete)(self.file, digests, receipt):
-            # Cancelled or expired in the meantime: that stands, and the bytes go.
-            await get_store().delete(str(self.file.pk))
-            raise Cancelled()
+            await self._stand_back()
+
+    async def _stand_back(self) -> None:
+        """Somebody changed the row in the meantime: that stands. The bytes go only where the file is over."""
+        file = await database_sync_to_async(services.find)(self.file.pk)
+        if file.status == Status.COMPLETED:
+            return
+        if file.status in ACTIVE:
+            # This verification was taken for dead. Whoever did so, or the sender, verifies the same bytes again.
+            log.warning("verification_overtaken", file=str(self.file.pk), status=file.status)
+            raise StorageUnavailable()
+        await get_store().delete(str(self.file.pk))
+        services.refuse_gone(file, Status.FAILED, Status.EXPIRED)
+        raise Cancelled()
 
     async def _retreat(self, cause: str) -> None:
         """Back to pending. Raises what ended the file elsewhere: a cancel takes the bytes away under our hands."""

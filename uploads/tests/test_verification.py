@@ -1,0 +1,140 @@
+"""The end of an upload, and what happens when somebody else decides about the file in the middle of it."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.db import database_sync_to_async
+
+from quotas.rules import address_person
+from uploads import services
+from uploads.errors import Cancelled, StorageUnavailable
+from uploads.intake import registry
+from uploads.intake.verification import Verification
+from uploads.models import StoredFile
+from uploads.services import NewUpload, Sender
+from uploads.states import Status
+from uploads.storage import get_store
+from uploads.storage.base import Digests, PartialObject
+from uploads.storage.local import LocalStore
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DATA = os.urandom(100_000)
+
+
+class Slot:
+    """What the verification holds; notes whether it was given back."""
+
+    def __init__(self) -> None:
+        self.released = False
+
+    async def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture(autouse=True)
+async def store(settings: Any, tmp_path: Path) -> AsyncIterator[LocalStore]:
+    settings.DATA_DIR = tmp_path
+    get_store.cache_clear()
+    yield get_store()  # type: ignore[misc]
+    get_store.cache_clear()
+
+
+async def whole_upload() -> tuple[StoredFile, PartialObject]:
+    """An upload whose bytes are all stored and whose sender said `finish`."""
+    person = address_person("192.0.2.7")
+    file, _token = await services.initiate(NewUpload("film.mkv", len(DATA)), Sender(person, None, "visitor"))
+    partial = await get_store().open(str(file.pk), file.size)
+    await partial.append([DATA])
+    assert await database_sync_to_async(services.begin_verifying)(file.pk)
+    return file, partial
+
+
+def meanwhile(
+    partial: PartialObject, happens: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> PartialObject:
+    """Let something happen after the digests were made."""
+    digests_of = partial.digests
+
+    async def digests() -> Digests:
+        made = await digests_of()
+        await happens()
+        return made
+
+    monkeypatch.setattr(partial, "digests", digests)
+    return partial
+
+
+async def state(file: StoredFile) -> StoredFile:
+    return await StoredFile.objects.aget(pk=file.pk)
+
+
+async def test_a_whole_upload_becomes_a_completed_file_and_its_slot_is_free(store: LocalStore) -> None:
+    file, partial = await whole_upload()
+    slot = Slot()
+    done = await Verification(file, partial, slot, hashlib.sha256(DATA).hexdigest()).outcome()
+    assert (done.status, done.sha256) == (Status.COMPLETED, hashlib.sha256(DATA).hexdigest())
+    assert slot.released
+    assert registry.verification(str(file.pk)) is None
+    assert await store.stored_bytes(str(file.pk)) == len(DATA)
+
+
+async def test_a_cancel_in_the_middle_removes_the_bytes(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, partial = await whole_upload()
+    slot = Slot()
+    meanwhile(partial, lambda: services.cancel(file.pk, "sender"), monkeypatch)
+    with pytest.raises(Cancelled):
+        await Verification(file, partial, slot, None).outcome()
+    assert slot.released
+    assert (await state(file)).status == Status.CANCELLED
+    assert await store.stored_bytes(str(file.pk)) == 0
+
+
+async def test_one_that_was_taken_for_dead_loses_no_byte(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody believed that its worker was lost: the upload is pending again, and can be resumed as it is."""
+    file, partial = await whole_upload()
+    slot = Slot()
+
+    async def taken_for_dead() -> None:
+        assert await database_sync_to_async(services.back_to_pending)(file.pk, "its worker was lost")
+
+    meanwhile(partial, taken_for_dead, monkeypatch)
+    with pytest.raises(StorageUnavailable):
+        await Verification(file, partial, slot, None).outcome()
+    assert slot.released
+    assert (await state(file)).status == Status.PENDING
+    again = await store.open(str(file.pk), file.size)
+    assert again.offset == len(DATA)
+    assert (await again.digests()).sha256 == hashlib.sha256(DATA).hexdigest()
+    assert await database_sync_to_async(services.begin_verifying)(file.pk)
+    assert (await Verification(file, again, slot, None).outcome()).status == Status.COMPLETED
+
+
+async def test_two_at_once_end_with_one_completed_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, partial = await whole_upload()
+
+    async def completed_by_another() -> None:
+        digests = Digests(hashlib.sha256(DATA).hexdigest(), 0)
+        assert await database_sync_to_async(services.complete)(file, digests, {})
+
+    meanwhile(partial, completed_by_another, monkeypatch)
+    done = await Verification(file, partial, Slot(), None).outcome()
+    assert done.status == Status.COMPLETED
+    assert await store.stored_bytes(str(file.pk)) == len(DATA)
+
+
+async def test_it_goes_on_when_nobody_listens_any_longer(store: LocalStore) -> None:
+    file, partial = await whole_upload()
+    slot = Slot()
+    verification = Verification(file, partial, slot, None)
+    listener = asyncio.create_task(verification.outcome())
+    await asyncio.sleep(0)
+    listener.cancel()
+    await asyncio.wait({listener, verification.task})
+    assert listener.cancelled()
+    assert slot.released
+    assert (await state(file)).status == Status.COMPLETED

@@ -80,20 +80,22 @@ class ControlServer:
     async def open(self) -> None:
         """Take the lock and listen. Raises `InUseError`."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(self._folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            await _take(lock, self._folder)
+            await _take(self._lock, self._folder)
             try:
                 listening = _listen(self._folder)
             except OSError as error:
                 # Some shared folders know no sockets. Uploads can do without commands; `ask` will say what is wrong.
                 log.error("control_socket_failed", folder=str(self._folder), cause=str(error))
-            else:
-                self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=REQUEST_BYTES)
+                return
+            self._server = await asyncio.start_unix_server(
+                self._serve, sock=listening, limit=REQUEST_BYTES, start_serving=False
+            )
+            await self._server.start_serving()
         except BaseException:
-            os.close(lock)
+            self.close()
             raise
-        self._lock = lock
 
     def close(self) -> None:
         if self._server is not None:

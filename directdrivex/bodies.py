@@ -2,11 +2,11 @@
 
 from typing import Any
 
-REFUSAL = (
-    b'{"type": "urn:directdrivex:error:body_too_large", "title": "The request body is larger than 2 MiB.", '
-    b'"status": 413, "detail": "The request body is larger than 2 MiB.", "code": "body_too_large", '
-    b'"retryable": false, "retry_after": null}'
-)
+from django.utils import translation
+
+from uploads.errors import BodyTooLarge
+from uploads.language import language_of
+from uploads.problems import problem
 
 
 class _TooLargeError(Exception):
@@ -24,7 +24,7 @@ class BodyLimit:
             return await self.application(scope, receive, send)
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
         if lengths and (not lengths[0].isdigit() or int(lengths[0]) > self.limit):
-            return await _refuse(send)
+            return await _refuse(scope, send)
         read = 0
         started = False
 
@@ -46,15 +46,15 @@ class BodyLimit:
         except _TooLargeError:
             if started:
                 raise
-            await _refuse(send)
+            await _refuse(scope, send)
         return None
 
 
-async def _refuse(send: Any) -> None:
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(REFUSAL)).encode()),
-        (b"connection", b"close"),  # what is left of the body is not read
-    ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": REFUSAL})
+async def _refuse(scope: dict[str, Any], send: Any) -> None:
+    with translation.override(language_of(scope)):
+        answer = problem(BodyTooLarge())
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.items()]
+    headers.append((b"content-length", str(len(answer.content)).encode()))
+    headers.append((b"connection", b"close"))  # what is left of the body is not read
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.content})

@@ -19,11 +19,13 @@ def configure(config: dict[str, Any]) -> None:
     if config["as_json"]:
         last: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(
+        last = [
+            structlog.dev.ConsoleRenderer(
                 colors=config["colours"],
                 # The default shows local variables, and among them upload tokens.
                 exception_formatter=structlog.dev.plain_traceback,
-            )]
+            )
+        ]
     logging.config.dictConfig(
         {
             "version": 1,

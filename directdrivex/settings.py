@@ -20,6 +20,7 @@ ENVIRONMENT = env.choice("ENVIRONMENT", ("development", "staging", "production")
 DEVELOPMENT = ENVIRONMENT == "development"
 DEBUG = False  # tracebacks go to the log under a reference, never to a visitor
 DATA_DIR = Path(env.text("DATA_DIR") or BASE_DIR / "var").absolute()
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # files, sessions, keys: nobody else's on this machine
 PUBLIC_URL = env.origin("PUBLIC_URL")
 
 HOST = env.text("HOST", "127.0.0.1")
@@ -176,7 +177,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+# By address alone too: a fresh name for each try must not go on for ever.
+AXES_LOCKOUT_PARAMETERS = ["ip_address", ["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "uploads.people.client_address"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False

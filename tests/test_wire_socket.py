@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from devtools.client import Client, PatternSource, Upload
-from devtools.server_process import ServerProcess
+from devtools.server_process import ServerProcess, program_environment
 
 MIB = 1024 * 1024
 
@@ -601,6 +603,30 @@ async def test_queue_full_is_told_with_its_scope(start_server: Callable[..., Ser
             error = await c.hear()
             assert (error["code"], error["scope"], error["retryable"]) == ("queue_full", "all", True)
             assert await c.closed() == (1013, "queue_full")
+
+
+async def test_a_slot_that_is_taken_away_is_told_as_a_pause_and_the_upload_goes_on(server: ServerProcess) -> None:
+    data = os.urandom(3 * MIB)
+    async with Client(server.url) as client, talk(client, upload := await upload_of(client, data)) as t:
+        await t.until("ready")
+        await t.send(data[:MIB])
+        while (await t.until("progress"))["stored"] < MIB:
+            pass
+        await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "manage.py", "slots", "--release", upload.file_id],
+            env=program_environment({"DATA_DIR": str(server.data_dir)}),
+            check=True,
+        )
+        assert (await t.until("queued"))["position"] == 1
+        await t.send(data[MIB : 2 * MIB])  # on its way: dropped
+        ready = await t.until("ready")
+        assert ready["offset"] == MIB
+        await t.say(type="resume", offset=MIB)
+        await t.send(data[MIB : 2 * MIB])
+        await t.send(data[2 * MIB :])
+        await t.say(type="finish")
+        assert (await t.until("success"))["sha256"] == hashlib.sha256(data).hexdigest()
 
 
 # --- crashes and shutdowns ---

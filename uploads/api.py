@@ -4,8 +4,9 @@ import base64
 import binascii
 import hashlib
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -23,7 +24,7 @@ from uploads.delivery import stream
 from uploads.errors import InvalidRequest, WrongState, every_error
 from uploads.intake import registry
 from uploads.models import StoredFile
-from uploads.people import authorise, caller_of, refuse_foreign_page, refuse_forged
+from uploads.people import Caller, authorise, caller_of, refuse_foreign, refuse_forged
 from uploads.problems import from_exception, problem
 from uploads.schemas import (
     CancelOut,
@@ -80,12 +81,12 @@ for _error in (Exception, ValidationError, HttpError, Http404):  # for the last 
 @api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, tags=["upload"])
 async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     """Announce a file and get the address and the token to upload it with."""
-    refuse_foreign_page(request)
+    refuse_foreign(request)
     caller = await caller_of(request)
     if caller.account_id is not None:
         refuse_forged(request)
     new = services.NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "")
-    file, token = await services.initiate(new, caller.as_sender(), _idempotency(request, caller.person.key))
+    file, token = await services.initiate(new, caller.as_sender(), _idempotency(request, caller))
     return {
         "file_id": str(file.pk),
         "filename": file.filename,
@@ -103,14 +104,24 @@ async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     }
 
 
-def _idempotency(request: HttpRequest, person: str) -> str | None:
-    """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header."""
+def _idempotency(request: HttpRequest, caller: Caller) -> str | None:
+    """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header.
+
+    Behind one address a browser is known by its cookie; programs there should choose keys that nobody guesses.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
     if not 1 <= len(key) <= 255:
         raise InvalidRequest("Idempotency-Key", _("An Idempotency-Key has 1 to 255 characters."))
-    return "\n".join((person, hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(request.body).hexdigest()))
+    return "\n".join(
+        (
+            caller.person.key,
+            caller.visitor,
+            hashlib.sha256(key.encode()).hexdigest(),
+            hashlib.sha256(request.body).hexdigest(),
+        )
+    )
 
 
 @api.get("/v1/upload/status/{file_id}", response={200: StatusOut, **ERRORS}, exclude_none=True, tags=["upload"])
@@ -148,7 +159,7 @@ async def _offset(file: StoredFile) -> int:
 @api.post("/v1/upload/cancel/{file_id}", response={200: CancelOut, **ERRORS}, tags=["upload"])
 async def cancel(request: HttpRequest, file_id: str) -> Any:
     """Cancel an unfinished upload and remove what was stored of it."""
-    refuse_foreign_page(request)
+    refuse_foreign(request)
     file = await database_sync_to_async(services.find)(file_id)
     await authorise(request, file)
     file = await services.cancel(file.pk, "sender")
@@ -190,7 +201,7 @@ async def meta(request: HttpRequest, file_id: str) -> Any:
 @api.delete("/v1/files/{file_id}", response={204: None, **ERRORS}, tags=["files"])
 async def delete(request: HttpRequest, file_id: str) -> Any:
     """Delete a completed file for good."""
-    refuse_foreign_page(request)
+    refuse_foreign(request)
     file = await database_sync_to_async(services.find)(file_id)
     await authorise(request, file)
     await services.delete(file.pk, "sender")
@@ -227,15 +238,13 @@ def _make_cursor(file: StoredFile) -> str:
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, Any]:
-    from uuid import UUID
-
     try:
         created_at, _space, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(created_at)
         if moment.tzinfo is None:
             raise ValueError("a cursor has a time zone")
-        return moment, UUID(last)
-    except (ValueError, binascii.Error):
+        return moment.astimezone(UTC), UUID(last)
+    except (ValueError, OverflowError, binascii.Error):
         raise InvalidRequest("cursor", _("This cursor was not made by this server.")) from None
 
 

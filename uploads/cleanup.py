@@ -117,9 +117,8 @@ async def _complete(file: StoredFile) -> bool:
     if partial.offset != file.size:
         await partial.close()
         return False
-    if file.status == Status.VERIFYING:
-        # Its worker is gone: it would hold the lock, or have moved the file and completed it.
-        await database_sync_to_async(services.back_to_pending)(file.pk, "its worker was lost")
+    # With the lock in hand, nobody else verifies it: a file that is still `verifying` has lost its worker.
+    await database_sync_to_async(services.back_to_pending)(file.pk, "the worker that verified it was lost")
     if not await database_sync_to_async(services.begin_verifying)(file.pk):
         await partial.close()
         return False

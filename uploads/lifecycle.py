@@ -1,6 +1,6 @@
 """How a file changes its state: one compare-and-set on its row and one event beside it, in one transaction.
 
-Synchronous; asynchronous callers wrap it. Only `services` calls this.
+Synchronous; asynchronous callers wrap it. Use-cases (`services`, `cleanup`) and the record of faults call this.
 """
 
 from collections.abc import Iterable

@@ -7,6 +7,8 @@ or a folder on the way to a person's disk (wire.md, `filename`).
 import unicodedata
 
 NAME_CHARACTERS = 255
+# Sorting combining marks takes time by the square of their number. No character is composed of more than four.
+MOST_BEFORE_COMPOSING = 4 * NAME_CHARACTERS
 
 
 class BadNameError(ValueError):
@@ -18,6 +20,8 @@ def clean_filename(name: str) -> str:
 
     Raises `BadNameError` unless that leaves 1 to 255 characters that UTF-8 can write.
     """
+    if len(name) > MOST_BEFORE_COMPOSING:
+        raise BadNameError(f"A file name has 1 to {NAME_CHARACTERS} characters; this one has far more.")
     composed = unicodedata.normalize("NFC", name)
     if not 1 <= len(composed) <= NAME_CHARACTERS:
         raise BadNameError(f"A file name has 1 to {NAME_CHARACTERS} characters; this one has {len(composed)}.")

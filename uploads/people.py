@@ -13,10 +13,11 @@ from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.translation import gettext_lazy as _
 from ninja.utils import check_csrf
 
 from quotas.rules import Person, account_person, address_person
-from uploads.errors import Forbidden, Unauthorized
+from uploads.errors import Forbidden, InvalidRequest, Unauthorized
 from uploads.intake.origin import is_foreign
 from uploads.models import StoredFile
 from uploads.services import Sender, token_matches
@@ -56,8 +57,13 @@ def client_address(request: HttpRequest) -> str:
     return request.META.get("REMOTE_ADDR", "")
 
 
-def refuse_foreign_page(request: HttpRequest) -> None:
-    """Raise `Forbidden` for a state-changing request that another site's page sent."""
+def refuse_foreign(request: HttpRequest) -> None:
+    """Raise for a state-changing request that another site's page sent (`Forbidden`), or whose body is not JSON.
+
+    A plain form of another site can send any body but that one.
+    """
+    if request.headers.get("Content-Length", "0") != "0" and request.content_type != "application/json":
+        raise InvalidRequest("Content-Type", _("The body must be application/json."))
     origin = request.headers.get("Origin")
     own = {"scheme": request.scheme, "headers": [(b"host", request.get_host().encode("latin-1"))]}
     if request.method not in SAFE_METHODS and is_foreign(origin, own, settings.PUBLIC_URL):
@@ -75,10 +81,9 @@ async def authorise(request: HttpRequest, file: StoredFile) -> None:
 
     A token that was sent decides alone, whatever cookies come along. Raises `Unauthorized` or `Forbidden`.
     """
-    header = request.headers.get("Authorization")
-    if header is not None:
-        scheme, _space, token = header.partition(" ")
-        if scheme.lower() != "bearer" or not token_matches(file, token.strip()):
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":  # another scheme belongs to a proxy before us
+        if not token_matches(file, token.strip()):
             raise Unauthorized()
         return
     caller = await caller_of(request)

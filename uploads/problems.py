@@ -103,7 +103,7 @@ def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[
     """Turn an error page that the framework made under `/api` into a problem document."""
 
     def mend(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if not request.path.startswith("/api/") or response.status_code < 400:
+        if not (request.path.startswith("/api/") or request.path == "/api") or response.status_code < 400:
             return response
         if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
             return response

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from uploads.names import BadNameError, clean_filename
 
 MAX_FILE_BYTES = 5_497_558_138_880
-CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;[ -~]*)?", re.ASCII)
+CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+([ \t]*;[ -~]*)?", re.ASCII)
 
 
 def _reason(sentence: Any) -> PydanticCustomError:

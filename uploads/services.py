@@ -1,7 +1,8 @@
 """The use-cases: initiate, authorise, verify, complete, cancel, fail, expire, delete.
 
-Called by every interface (HTTP, socket, admin, commands) and by nothing below. Those that change the database only
-are synchronous, since transactions are; those that also reach a live connection or the storage are asynchronous.
+Called by every interface (HTTP, the upload's conversation, admin, commands), and by no store, slot or transfer. Those
+that change the database only are synchronous, since transactions are; those that also reach a live connection or the
+storage are asynchronous.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ from uploads.errors import (
 from uploads.models import FileEvent, StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
-from uploads.storage.base import Digests
+from uploads.storage.base import Digests, StorageUnavailableError
 
 IDEMPOTENCY_WINDOW = timedelta(days=1)
 
@@ -61,7 +62,8 @@ class Sender:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A token that somebody made up may hold half a surrogate pair; it is wrong, not a fault.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = None) -> tuple[StoredFile, str]:
@@ -71,12 +73,10 @@ async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = Non
     Raises `FileTooLarge`, `DailyLimitExceeded`, and `StorageFull` for what has no room as things stand.
     """
     room = await get_store().room()
-    if room is not None and new.size > room:
-        raise StorageFull()
-    return await database_sync_to_async(_initiate)(new, sender, idempotency)
+    return await database_sync_to_async(_initiate)(new, sender, idempotency, room)
 
 
-def _initiate(new: NewUpload, sender: Sender, idempotency: str | None) -> tuple[StoredFile, str]:
+def _initiate(new: NewUpload, sender: Sender, idempotency: str | None, room: int | None) -> tuple[StoredFile, str]:
     token = secrets.token_urlsafe(32)
     now = timezone.now()
     key = _digest(idempotency) if idempotency else None
@@ -84,6 +84,8 @@ def _initiate(new: NewUpload, sender: Sender, idempotency: str | None) -> tuple[
         with transaction.atomic():
             if key and (again := _same_request(key, token, now)):
                 return again, token
+            if room is not None and new.size > room:
+                raise StorageFull()
             day = rules.utc_day(now)
             reserve(sender.person, new.size, day)
             file = StoredFile.objects.create(
@@ -141,7 +143,9 @@ def reserve(person: Person, size: int, day: Any) -> None:
             size=error.size,
         ) from error
     except rules.DayLimitExceeded as error:
-        seconds = max(1, int((error.resets_at - timezone.now()).total_seconds()))
+        # A day that is over has no more room at its midnight: what was reserved on it may still be given back.
+        reset = max(error.resets_at, rules.end_of_day(rules.utc_day(timezone.now())))
+        seconds = max(1, int((reset - timezone.now()).total_seconds()))
         raise DailyLimitExceeded(
             retry_after=seconds,
             unit=error.unit,
@@ -159,7 +163,10 @@ def token_matches(file: StoredFile, token: str) -> bool:
 def find(file_id: UUID | str) -> StoredFile:
     """The file, in whatever state. Raises `NotFound`."""
     try:
-        return StoredFile.objects.get(pk=UUID(str(file_id)))
+        key = UUID(str(file_id))
+        if str(key) != str(file_id).lower():
+            raise ValueError("only the plain form is an address")
+        return StoredFile.objects.get(pk=key)
     except (ValueError, StoredFile.DoesNotExist):
         raise NotFound() from None
 
@@ -216,6 +223,22 @@ def begin_verifying(file_id: UUID | str) -> bool:
 def back_to_pending(file_id: UUID | str, cause: str) -> bool:
     """Verifying was not finished (its worker was lost, the storage failed): the upload can be resumed."""
     return bool(lifecycle.transition(file_id, [Status.VERIFYING], Status.PENDING, actor="server", detail=cause))
+
+
+async def rescue(file: StoredFile) -> bool:
+    """Put a file back to pending whose verification nobody works on any longer; False while somebody does.
+
+    Whoever verifies holds the upload's lock in the storage until the row is completed: only who can take it may
+    judge that the worker is lost.
+    """
+    try:
+        partial = await get_store().open(str(file.pk), file.size)
+    except StorageUnavailableError:
+        return False
+    try:
+        return await database_sync_to_async(back_to_pending)(file.pk, "the worker that verified it was lost")
+    finally:
+        await partial.close()
 
 
 def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any]) -> bool:

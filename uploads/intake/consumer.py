@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
-from django.http import parse_cookie
 from django.utils import translation
 
 from uploads import links
@@ -16,6 +14,7 @@ from uploads.intake import protocol
 from uploads.intake.events import ConnectionLost
 from uploads.intake.handshake import comes_from_a_foreign_page
 from uploads.intake.session import UploadSession
+from uploads.language import language_of
 from uploads.services import group_of
 
 SEND_SECONDS = 30.0
@@ -50,7 +49,7 @@ class UploadConsumer(AsyncConsumer):
         if comes_from_a_foreign_page(self.scope):
             await self.send({"type": "websocket.close"})  # before accept: 403
             raise StopConsumer
-        self.language = _language_of(self.scope)
+        self.language = language_of(self.scope)
         await self.send({"type": "websocket.accept"})
         self.session = UploadSession(self.scope["url_route"]["kwargs"]["file_id"], Socket(self))
         self.task = asyncio.create_task(self.session.run())
@@ -108,14 +107,3 @@ class Socket:
         except (OSError, RuntimeError, TimeoutError) as error:
             # uvicorn raises an OSError, daphne nothing, for a peer that is gone; RuntimeError: closed already.
             raise ConnectionLost(1006) from error
-
-
-def _language_of(scope: Any) -> str:
-    """The language that Django would choose for a page asked for with this handshake."""
-    headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
-    request: Any = SimpleNamespace(
-        COOKIES=parse_cookie(headers.get(b"cookie", "")),
-        META={"HTTP_ACCEPT_LANGUAGE": headers.get(b"accept-language", "")},
-        path_info="/",
-    )
-    return translation.get_language_from_request(request)

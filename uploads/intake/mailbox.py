@@ -71,10 +71,16 @@ class Mailbox:
 
     async def next(self) -> Event:
         """The next event; a fault is raised."""
-        event = await self._events.get()
-        if isinstance(event, Fault):
-            raise event.error
-        return event
+        return _opened(await self._events.get())
+
+    async def next_within(self, seconds: float | None) -> Event | None:
+        """The next event, or None when none came in this time (None: wait for ever)."""
+        try:
+            async with asyncio.timeout(seconds):
+                event = await self._events.get()
+        except TimeoutError:
+            return None
+        return _opened(event)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` beside the conversation; if it fails, the conversation ends with its error."""
@@ -94,3 +100,9 @@ class Mailbox:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _opened(event: Event) -> Event:
+    if isinstance(event, Fault):
+        raise event.error
+    return event

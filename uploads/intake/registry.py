@@ -12,11 +12,15 @@ from uploads.errors import ServerRestart, StorageUnavailable, Superseded
 
 if TYPE_CHECKING:
     from uploads.intake.session import UploadSession
+    from uploads.intake.transfer import IdleMark
     from uploads.intake.verification import Verification
 
 TAKE_OVER_SECONDS = 20.0
 DRAIN_SECONDS = 8.0
 
+IDLE_KEPT_SECONDS = 3600.0
+
+_idle: dict[str, "IdleMark"] = {}
 _sessions: dict[str, "UploadSession"] = {}
 _everyone: set["UploadSession"] = set()
 _verifications: dict[str, "Verification"] = {}
@@ -74,6 +78,24 @@ async def displace(older: "UploadSession | None") -> None:
 def current(upload_id: str) -> "UploadSession | None":
     """The connection that has this upload now."""
     return _sessions.get(upload_id)
+
+
+def keep_idle(upload_id: str, mark: "IdleMark | None") -> None:
+    """The upload may come back: its idle clock goes on then, or mere coming back would hold a slot for ever."""
+    forgotten = time.monotonic() - IDLE_KEPT_SECONDS
+    for stale in [other for other, known in _idle.items() if known.since < forgotten]:
+        del _idle[stale]
+    if mark is not None:
+        _idle[upload_id] = mark
+
+
+def idle_mark(upload_id: str) -> "IdleMark | None":
+    """The idle clock of the connection before, if it was kept."""
+    return _idle.pop(upload_id, None)
+
+
+def forget_idle(upload_id: str) -> None:
+    _idle.pop(upload_id, None)
 
 
 def verification(upload_id: str) -> "Verification | None":

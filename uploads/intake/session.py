@@ -40,18 +40,17 @@ from uploads.intake.events import (
 )
 from uploads.intake.faults import as_upload_error
 from uploads.intake.mailbox import Mailbox
+from uploads.intake.place import QUEUE_REPORT_SECONDS, Place
 from uploads.intake.protocol import Cancel, Finish, Resume, Start
 from uploads.intake.transfer import Transfer
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
-from uploads.slots.keeper import Hold, get_keeper
-from uploads.slots.manager import Absent, Granted, SlotError, Waiting
+from uploads.slots.manager import Granted, SlotError, Waiting, WaitingFor
 from uploads.states import Status
 from uploads.storage import get_store
+from uploads.storage.base import RewindError, StorageError
 
-QUEUE_REPORT_SECONDS = 2.0
 VERIFYING_POLL_SECONDS = 1.0
-SLOT_WATCH_SECONDS = 60.0
 FLUSH_SECONDS = 3.0  # what a lost connection has sent is still written, if the storage takes it in this time
 PAUSE_CODE = 1000
 
@@ -67,15 +66,15 @@ class UploadSession(Mailbox):
         self.connected_at = time.monotonic()
         self.let_go, self.ended = asyncio.Event(), asyncio.Event()
         self.transfer: Transfer | None = None
-        self.halted = False
+        self.halted = False  # a client that was ready before waits for another `ready`
         self._file: StoredFile | None = None
-        self._hold: Hold | None = None
-        self._verifying = False
+        self._place: Place | None = None
+        self._ready = self._verifying = False
 
     def take(self, data: bytes) -> None:
         if self._verifying:
             raise SizeExceeded()
-        if self.transfer is None:
+        if self.transfer is None or not self._ready:
             raise InvalidRequest("message", _("Binary frames come after `ready`."))
         self.transfer.take(data)
 
@@ -102,7 +101,20 @@ class UploadSession(Mailbox):
         start = await self._expect_start()
         file = self._file = await database_sync_to_async(services.authorise_upload)(self.upload_id, start.token)
         self.upload_id = str(file.pk)
+        self._place = Place(self.upload_id, file.person)
         await self._connection.listen(self.upload_id)
+        rewound: RewindError | None = None
+        while True:
+            await self._come_to_the_line(self._place)
+            try:
+                await self._receive(rewound, told=await self._wait_in_line(self._place))
+            except RewindError as rewind:
+                # Bytes were lost at the very end: the upload is pending again, and this client sends them again.
+                rewound, self.halted, self._verifying = rewind, True, False
+                self.let_go.clear()
+
+    async def _come_to_the_line(self, place: Place) -> None:
+        """Until the upload may run: tell what is known of it already, or enter the line."""
         while True:
             file = await self._reload()
             if file.status == Status.COMPLETED:
@@ -110,19 +122,14 @@ class UploadSession(Mailbox):
             services.refuse_gone(file, Status.CANCELLED, Status.FAILED, Status.EXPIRED)
             if file.status == Status.VERIFYING:
                 await self._join_verification()
-            elif self._hold is not None:
-                break
+            elif place.taken:
+                return self._watch(place)
             else:
                 await database_sync_to_async(services.begin_upload)(file)
                 older = registry.claim(self)
-                keeper = get_keeper()
-                keeper.held_bytes = registry.buffered_bytes
-                self._hold = await keeper.enter(self.upload_id, file.person, settings.UPLOAD_WINDOW_BYTES)
+                await place.enter()
                 # The row is read again after this: the older connection may have said `finish` just before.
                 await registry.displace(older)
-        self.spawn(self._watch_slot(self._hold))
-        await self._wait_in_line()
-        await self._receive()
 
     async def _expect_start(self) -> Start:
         try:
@@ -134,13 +141,14 @@ class UploadSession(Mailbox):
             raise InvalidRequest("type", _("The first message is `start`."))
         return event
 
-    async def _wait_in_line(self) -> None:
-        """Tell the place in line until a slot is granted. While waiting, only `cancel` is allowed."""
+    async def _wait_in_line(self, place: Place) -> bool:
+        """Tell the place in line until a slot is granted; returns whether anything was told."""
         told: Waiting | None = None
         told_at = 0.0
-        while not isinstance(standing := self._held().standing, Granted):
+        while not isinstance(standing := place.standing, Granted):
             if not isinstance(standing, Waiting):
-                await self._enter_again()
+                await place.enter_again(registry.current(self.upload_id) is self)
+                self._watch(place)
                 continue
             pause = told_at + QUEUE_REPORT_SECONDS - time.monotonic() if told else 0.0
             if standing != told and pause <= 0:
@@ -148,10 +156,9 @@ class UploadSession(Mailbox):
                 await self._connection.send(
                     protocol.queued_message(standing.position, standing.waiting_for, standing.eta_seconds)
                 )
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if standing == told else pause):
-                    await self._handle_in_line(await self.next())
+            elif (event := await self.next_within(None if standing == told else pause)) is not None:
+                await self._handle_in_line(event)
+        return told is not None
 
     async def _handle_in_line(self, event: Event) -> None:
         match event:
@@ -166,9 +173,13 @@ class UploadSession(Mailbox):
             case _:
                 raise InvalidRequest("type", _("While in line, only `cancel` is allowed."))
 
-    async def _receive(self) -> None:
-        """Take bytes until they are all there and verified."""
-        file = self._upload()
+    async def _receive(self, rewound: RewindError | None, *, told: bool) -> None:
+        """Take bytes until they are all there and verified. `told`: the client was told to wait before this.
+
+        Raises `RewindError` where the storage lost bytes at the end.
+        """
+        file, place = self._upload(), self._place
+        assert place is not None
         transfer = self.transfer = Transfer(
             await get_store().open(self.upload_id, file.size),
             size=file.size,
@@ -179,8 +190,15 @@ class UploadSession(Mailbox):
         )
         await self._check_row()  # a cancel may have come before the file was open
         self.spawn(transfer.run())
-        self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS))
-        await self._tell_ready(transfer)
+        self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS, registry.idle_mark(self.upload_id)))
+        self.halted = False
+        if rewound is not None:
+            transfer.halt()
+        if rewound is not None and not told:
+            self._ready = True
+            await self._tell_rewind(transfer.partial.offset, rewound.reason)
+        else:
+            await self._tell_ready(transfer)
         while True:
             match await self.next():
                 case Resume(offset):
@@ -196,7 +214,7 @@ class UploadSession(Mailbox):
                 case RowChanged():
                     await self._check_row()
                 case SlotChanged():
-                    await self._mind_the_slot(transfer)
+                    await self._mind_the_slot(transfer, place)
                 case Start():
                     raise InvalidRequest("type", _("The upload has started already."))
 
@@ -213,12 +231,16 @@ class UploadSession(Mailbox):
 
     async def _verify(self, transfer: Transfer, finish: Finish) -> None:
         await self.stop_tasks()
+        if transfer.partial.offset != transfer.size:
+            raise RuntimeError(f"{transfer.partial.offset} of {transfer.size} bytes are stored, all were counted")
         if not await database_sync_to_async(services.begin_verifying)(self.upload_id):
             await self._check_row()
             raise WrongState()
         # From here on the verification has partial file and slot, and outlives this connection.
-        verification = Verification(self._upload(), transfer.partial, self._held(), finish.sha256)
-        self.transfer = self._hold = None
+        assert self._place is not None
+        verification = Verification(self._upload(), transfer.partial, self._place.hand_over(), finish.sha256)
+        self.transfer = None
+        registry.forget_idle(self.upload_id)
         self.let_go.set()
         await self._hear(verification)
 
@@ -227,14 +249,11 @@ class UploadSession(Mailbox):
         if running := registry.verification(self.upload_id):
             return await self._hear(running)
         await self._connection.send({"type": "verifying"})
-        while (await self._reload()).status == Status.VERIFYING:
-            if self._hold is not None or await get_keeper().find(self.upload_id) is None:
-                # A verification holds its slot to the end: without one, its worker is gone.
-                await database_sync_to_async(services.back_to_pending)(self.upload_id, "its worker was lost")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(VERIFYING_POLL_SECONDS):
-                    if isinstance(await self.next(), Cancel):
-                        await self._cancel()
+        while (file := await self._reload()).status == Status.VERIFYING:
+            if await services.rescue(file):
+                return None
+            if isinstance(await self.next_within(VERIFYING_POLL_SECONDS), Cancel):
+                await self._cancel()
         return None
 
     async def _hear(self, verification: Verification) -> None:
@@ -265,27 +284,18 @@ class UploadSession(Mailbox):
 
     # --- the slot ---
 
-    async def _watch_slot(self, hold: Hold) -> None:
-        while not isinstance(before := hold.standing, Absent):
-            # Places move up without anybody being woken: the line is read again as often as it may be told.
-            await hold.changed(QUEUE_REPORT_SECONDS if isinstance(before, Waiting) else SLOT_WATCH_SECONDS)
-            if hold.standing != before:
-                self.put(SlotChanged())
+    def _watch(self, place: Place) -> None:
+        self.spawn(place.watch(lambda: self.put(SlotChanged())))
 
-    async def _enter_again(self) -> None:
-        """Slot and place are gone (lapsed, or an admin released them): to the end of the line."""
-        if registry.current(self.upload_id) is not self:
-            raise Superseded()
-        self._hold = await get_keeper().enter(self.upload_id, self._upload().person, settings.UPLOAD_WINDOW_BYTES)
-        self.spawn(self._watch_slot(self._hold))
-
-    async def _mind_the_slot(self, transfer: Transfer) -> None:
+    async def _mind_the_slot(self, transfer: Transfer, place: Place) -> None:
         """Without a slot no byte moves: stop, wait in line, and go on from what is stored."""
-        if isinstance(self._held().standing, Granted):
+        if place.granted:
             return
         self.halted = True
         transfer.halt(waiting=True)
-        await self._wait_in_line()
+        if not await self._wait_in_line(place):
+            # A client stops at `queued`, and only then expects another `ready`.
+            await self._connection.send(protocol.queued_message(1, WaitingFor.GLOBAL_SLOTS, 0))
         await transfer.drained()
         self.halted = False
         await self._tell_ready(transfer)
@@ -294,6 +304,7 @@ class UploadSession(Mailbox):
 
     async def _tell_ready(self, transfer: Transfer) -> None:
         transfer.restart()
+        self._ready = True
         await self._connection.send(
             protocol.ready_message(transfer.partial.offset, transfer.chunk_size, transfer.window, transfer.size)
         )
@@ -309,7 +320,7 @@ class UploadSession(Mailbox):
     async def _cancel(self) -> NoReturn:
         await services.cancel(self.upload_id, "sender")
         await self._let_go(keep_place=False)
-        await get_store().delete(self.upload_id)
+        await self._clear_away()
         await self._connection.send({"type": "cancelled"})
         await self._connection.close(1000, "cancelled")
         raise ConnectionLost(PAUSE_CODE)
@@ -332,17 +343,30 @@ class UploadSession(Mailbox):
             except DatabaseError as failure:
                 log.warning("row_unreadable", file=self.upload_id, cause=str(failure))
         ours = await as_upload_error(self.upload_id if self._file else None, error)
-        await self._let_go(keep_place=False, flush=isinstance(ours, ServerRestart))
+        await self._let_go(
+            keep_place=False, flush=isinstance(ours, ServerRestart), returning=isinstance(ours, Superseded)
+        )
         if isinstance(ours, Cancelled | Gone) and self._file is not None:
-            await get_store().delete(self.upload_id)
+            await self._clear_away()
         with suppress(ConnectionLost):
             await self._connection.send_error(ours)
             await self._connection.close(ours.close_code or 1008, ours.code)
 
-    async def _let_go(self, *, keep_place: bool, flush: bool = False) -> None:
-        """Close the partial file and give the slot back, or keep it for this upload's return; once."""
+    async def _clear_away(self) -> None:
+        """The upload was ended: nothing works on it any longer, and no byte of it stays."""
+        if running := registry.verification(self.upload_id):
+            await running.abandon()
+        try:
+            await get_store().delete(self.upload_id)
+        except StorageError as failure:
+            log.warning("bytes_not_removed", file=self.upload_id, cause=str(failure))  # the cleanup will
+
+    async def _let_go(self, *, keep_place: bool, flush: bool = False, returning: bool = False) -> None:
+        """Close the partial file and give the slot back, or keep it for this upload's return; once.
+
+        `returning`: the upload goes on at once on a newer connection, and so does its idle clock.
+        """
         transfer, self.transfer = self.transfer, None
-        hold, self._hold = self._hold, None
         if transfer is not None and flush:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -350,13 +374,17 @@ class UploadSession(Mailbox):
         await self.stop_tasks()
         try:
             if transfer is not None:
+                if keep_place or returning:
+                    registry.keep_idle(self.upload_id, transfer.idle)
                 await transfer.partial.close()
                 await database_sync_to_async(services.note_progress)(self.upload_id, transfer.partial.offset)
-            if hold is not None:
-                await (hold.detach() if keep_place else hold.release())
-        except (DatabaseError, SlotError) as failure:
-            # The lease lapses by itself, and the storage knows the offset.
-            log.warning("not_let_go_cleanly", file=self.upload_id, cause=str(failure))
+        except DatabaseError as failure:
+            log.warning("progress_not_kept", file=self.upload_id, cause=str(failure))  # the storage knows it
+        try:
+            if self._place is not None:
+                await self._place.give_up(keep=keep_place)
+        except SlotError as failure:
+            log.warning("slot_not_released", file=self.upload_id, cause=str(failure))  # the lease lapses by itself
         finally:
             self.let_go.set()
 
@@ -369,7 +397,3 @@ class UploadSession(Mailbox):
     def _upload(self) -> StoredFile:
         assert self._file is not None
         return self._file
-
-    def _held(self) -> Hold:
-        assert self._hold is not None
-        return self._hold

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from uploads.errors import FlowViolation, FrameTooLarge, IdleTimeout, SizeExceeded
 from uploads.storage.base import Buffer, PartialObject, RewindError
@@ -18,6 +19,14 @@ GATHERED_BYTES = 1024 * 1024
 REPORT_SECONDS = 0.25
 IDLE_BYTES = 64 * 1024
 RATE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class IdleMark:
+    """Since `since` (monotonic seconds) less than 64 KiB have come beyond `offset`."""
+
+    offset: int
+    since: float
 
 
 class Transfer:
@@ -49,6 +58,7 @@ class Transfer:
         self._drained.set()
         self._reported_at = 0.0
         self._moved: deque[tuple[float, int]] = deque()
+        self.idle: IdleMark | None = None
 
     # --- what the connection calls ---
 
@@ -154,7 +164,7 @@ class Transfer:
         batch, length = self._next_batch()
         self._in_hand = length
         try:
-            await self.partial.append(batch)
+            await self._append(batch)
         except RewindError as rewind:
             if not self._dropping:
                 self.halt()
@@ -169,6 +179,20 @@ class Transfer:
         self._moved.append((time.monotonic(), length))
         if self._due():
             await self._send_report()
+
+    async def _append(self, batch: list[Buffer]) -> None:
+        """Append, and report meanwhile what earlier batches left unreported: a slow storage takes its time."""
+        writing = asyncio.ensure_future(self.partial.append(batch))
+        try:
+            while not writing.done() and self.received != self.told and not self._dropping:
+                rest = max(0.0, self._reported_at + REPORT_SECONDS - time.monotonic())
+                if not (await asyncio.wait({writing}, timeout=rest))[0]:
+                    await self._send_report()
+            await writing
+        finally:
+            if not writing.done():
+                writing.cancel()
+                await asyncio.wait({writing})
 
     def _next_batch(self) -> tuple[list[Buffer], int]:
         """A quarter of a window at most: the client gets room again while the rest is written."""
@@ -205,13 +229,22 @@ class Transfer:
 
     # --- the idle clock ---
 
-    async def watch(self, idle_seconds: float) -> None:
-        """Raise `IdleTimeout` when less than 64 KiB came in `idle_seconds` while the client had window left."""
-        mark, since = self.arrived, time.monotonic()
+    async def watch(self, idle_seconds: float, idle: IdleMark | None = None) -> None:
+        """Raise `IdleTimeout` when less than 64 KiB came in `idle_seconds` while the client had window left.
+
+        `idle` goes on with the clock of the connection before: coming back alone moves no byte.
+        """
+        self.idle = IdleMark(min(idle.offset, self.arrived), idle.since) if idle else None
+        self.idle = self.idle or IdleMark(self.arrived, time.monotonic())
         while True:
-            await asyncio.sleep(min(1.0, idle_seconds / 4))
-            window_left = not self._waiting and (self._dropping or self.arrived < self.told + self.window)
-            if self.arrived < mark or self.arrived - mark >= IDLE_BYTES or not window_left:
-                mark, since = self.arrived, time.monotonic()
-            elif time.monotonic() - since >= idle_seconds:
+            if not self._has_the_turn() or not 0 <= self.arrived - self.idle.offset < IDLE_BYTES:
+                self.idle = IdleMark(self.arrived, time.monotonic())
+            elif time.monotonic() - self.idle.since >= idle_seconds:
                 raise IdleTimeout()
+            await asyncio.sleep(min(1.0, idle_seconds / 4))
+
+    def _has_the_turn(self) -> bool:
+        """Is it the client that something is waited for?"""
+        if self._waiting or (self.arrived == self.size and self.buffered):
+            return False  # it waits for us: for a slot, or for the last bytes to be stored
+        return self._dropping or self.arrived < self.told + self.window

@@ -6,7 +6,7 @@ until it is over (wire.md: the slot is free again before `success` or `error` is
 
 import asyncio
 import time
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import structlog
 from channels.db import database_sync_to_async
@@ -18,7 +18,7 @@ from uploads.intake.faults import as_upload_error
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
 from uploads.storage import get_store
-from uploads.storage.base import Digests, PartialObject, RewindError
+from uploads.storage.base import Digests, OwnDigest, PartialObject, RewindError
 
 log = structlog.get_logger(__name__)
 
@@ -27,12 +27,12 @@ class Releasable(Protocol):
     async def release(self) -> Any: ...
 
 
-def receipt_of(digests: Digests, browser: str | None) -> dict[str, Any]:
+def receipt_of(digests: Digests, own: OwnDigest, browser: str | None) -> dict[str, Any]:
     """Each digest with its maker; null with a reason where one could not be made."""
     return {
         "browser": {"sha256": browser, "reason": None if browser else "the sender gave no digest"},
         "server": {"sha256": digests.sha256, "crc32": f"{digests.crc32:08x}", "reason": None},
-        "storage": {"sha256": None, "reason": "the local disk makes no digest of its own"},
+        "storage": {"sha256": own.sha256, "reason": own.reason},
     }
 
 
@@ -51,6 +51,11 @@ class Verification:
         """The completed file. Raises the `UploadError` that it ended with, or `RewindError`."""
         return await asyncio.shield(self.task)
 
+    async def abandon(self) -> None:
+        """The file was ended elsewhere: stop the work on it, and return when slot and partial file are free."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
     async def _run(self) -> StoredFile:
         try:
             await self._verify()
@@ -63,29 +68,34 @@ class Verification:
             await self._retreat(str(error) or repr(error))
             raise await as_upload_error(self.file.pk, error) from error
         finally:
-            registry.verification_ended(str(self.file.pk))
             try:
                 await self._partial.close()
-            finally:
                 await self._hold.release()
+            finally:
+                registry.verification_ended(str(self.file.pk))
         return await database_sync_to_async(services.find)(self.file.pk)
 
     async def _verify(self) -> None:
         digests = await self._partial.digests()
         announced = {digest for digest in (self.file.expected_sha256, self._sha256) if digest}
         if announced - {digests.sha256}:
-            error = ChecksumMismatch()
-            cause = f"announced {', '.join(sorted(announced))}; the server computed {digests.sha256}"
-            log.warning("checksum_mismatch", file=str(self.file.pk), cause=cause)
-            await self._partial.close()
             # Who was wrong cannot be told from here, so that the bytes count as received.
-            await services.fail(self.file, error, cause, fault_is_ours=False)
-            error.noted = True
-            raise error
-        await self._partial.finish()
-        receipt = receipt_of(digests, self._sha256 or self.file.expected_sha256 or None)
+            cause = f"announced {', '.join(sorted(announced))}; the server computed {digests.sha256}"
+            await self._mismatch(cause, ours=False)
+        own = await self._partial.finish()
+        if own.sha256 not in (None, digests.sha256):
+            await self._mismatch(f"the storage has {own.sha256}; the server computed {digests.sha256}", ours=True)
+        receipt = receipt_of(digests, own, self._sha256 or self.file.expected_sha256 or None)
         if not await database_sync_to_async(services.complete)(self.file, digests, receipt):
             await self._stand_back()
+
+    async def _mismatch(self, cause: str, *, ours: bool) -> NoReturn:
+        error = ChecksumMismatch()
+        log.warning("checksum_mismatch", file=str(self.file.pk), cause=cause)
+        await self._partial.close()
+        await services.fail(self.file, error, cause, fault_is_ours=ours)
+        error.noted = True
+        raise error
 
     async def _stand_back(self) -> None:
         """Somebody changed the row in the meantime: that stands. The bytes go only where the file is over."""

@@ -155,6 +155,7 @@ class Admission:
     @property
     def ceiling(self) -> int:
         """What all windows together may come to, in bytes; by the size of the machine or its smallest container."""
+        self.reading()
         return buffer_limit(min(bound.total for bound in self._last), self._override)
 
     def admits(self, window: int, promised: int) -> bool:

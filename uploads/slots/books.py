@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from uploads.slots.audit import Audit
+from uploads.slots.audit import Audit, Caps
 from uploads.slots.deadlines import Deadlines
 from uploads.slots.entry import Entry
 from uploads.slots.eta import Turnover
@@ -86,8 +86,8 @@ class Books:
         if not (self.line.granted[entry.person] or self.line.places[entry.person]):
             self.turnover.forget(entry.person)
 
-    def rebuild(self, now: float, caps: tuple[int, int]) -> Iterator[str]:
-        """Make everything anew from the entries, and say what changed of these; `caps` are for all and per person."""
+    def rebuild(self, now: float, caps: Caps) -> Iterator[str]:
+        """Make everything anew from the entries, and say what changed of these; no more are kept than `caps` allow."""
         kept = [entry for entry in self.entries.values() if entry.deadline() > now]
         for entry in self.entries.values():
             if entry.deadline() <= now:
@@ -102,7 +102,9 @@ class Books:
                 self.last_fence += 1
                 entry.fence = self.last_fence
             fences.add(entry.fence)
-            if len(self.leases) < caps[0] and self.line.granted[entry.person] < caps[1] and entry.owner:
+            in_number = len(self.leases) < caps.all and self.line.granted[entry.person] < caps.person
+            in_bytes = not self.leases or self.promised + entry.window <= caps.bytes
+            if in_number and in_bytes and entry.owner:
                 self._count_lease(entry, entry.since)
             else:
                 entry.fence, entry.claim_by, entry.since = 0, None, now

@@ -171,7 +171,7 @@ class MemorySlotManager(SlotManager):
         now, books = self._now(), self._books
         leases = [entry for entry in books.entries.values() if entry.holds]
         return [
-            *books.audit.compare_caps(leases, self._admission.ceiling),
+            *books.audit.compare_caps(leases),
             *books.audit.compare_grants(leases, books.last_fence),
             *lapsed(books.entries.values(), now),
             *compare_books(books.entries, books.line, books.promised),
@@ -182,7 +182,7 @@ class MemorySlotManager(SlotManager):
         if not (found := await self.check()):
             return []
         now, books = self._clock(), self._books
-        books.audit.limits_in_force(self._limits(), now)
+        books.audit.limits_in_force(self._limits(), self._admission.ceiling, now)
         oldest = min((entry.since for entry in books.entries.values() if entry.holds), default=now)
         done = [f"Found: {violation}" for violation in found]
         done += books.rebuild(now, books.audit.highest_caps_since(oldest))
@@ -251,7 +251,7 @@ class MemorySlotManager(SlotManager):
     def _grant(self, now: float) -> None:
         """Grant slots for as long as one is free, somebody can run and memory allows it."""
         limits, books = self._limits(), self._books
-        books.audit.limits_in_force(limits, now)
+        books.audit.limits_in_force(limits, self._admission.ceiling, now)
         self._granted_at, self._granted_by, self._memory_refused = now, limits, False
         while len(books.leases) < limits.all_uploads and (place := books.line.next(limits.per_person)) is not None:
             entry = books.entries[place.upload_id]

@@ -43,6 +43,14 @@ class Digests:
     crc32: int
 
 
+@dataclass(frozen=True)
+class OwnDigest:
+    """What the storage itself says of the object that it keeps, or why it says nothing."""
+
+    sha256: str | None
+    reason: str | None
+
+
 class PartialObject(ABC):
     """An upload in progress, open for one writer. `offset` is the number of bytes accepted by the storage."""
 
@@ -61,10 +69,11 @@ class PartialObject(ABC):
         """The digests of the first `offset` bytes; bytes from before a restart are read and hashed again."""
 
     @abstractmethod
-    async def finish(self) -> None:
+    async def finish(self) -> OwnDigest:
         """Make the object durable and visible under its key; afterwards this writer is closed.
 
-        Finishing again after a crash in between succeeds. The caller has compared sizes and digests before.
+        Finishing again after a crash in between succeeds. The caller has compared sizes and digests before. Raises
+        `RewindError` when bytes accepted before are gone.
         """
 
     @abstractmethod

@@ -16,14 +16,16 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from uploads.storage.base import (
     Buffer,
     Digests,
     ObjectMissingError,
+    OwnDigest,
     PartialObject,
     RewindError,
     StorageFullError,
@@ -82,16 +84,31 @@ async def _in_thread(function: Callable[..., T], *args: Any) -> T:
         raise _translate(error) from error
 
 
+@dataclass(frozen=True)
+class SyncMark:
+    """The first `offset` bytes were synced to the disk, in the boot named `boot`."""
+
+    boot: str
+    offset: int
+
+    def true_offset(self, length: int, boot: str, size: int) -> int:
+        """How much of a partial file of `length` bytes is really there, in `boot`; at most `size`."""
+        known = bool(self.boot) and self.boot == boot
+        return min(length, size) if known else min(length, size, self.offset)
+
+
 class LocalPartial(PartialObject):
     """A partial file, locked for this writer (`flock`), or a finished one that only waits to be told so."""
 
-    def __init__(self, store: "LocalStore", key: str, descriptor: int, offset: int, finished: bool) -> None:
+    def __init__(
+        self, store: "LocalStore", key: str, descriptor: int, offset: int, synced: int, finished: bool
+    ) -> None:
         self._store, self._key, self._descriptor, self._finished = store, key, descriptor, finished
         self.offset = offset
         self._digest = store.take_digest(key, offset)
         self._job: asyncio.Future[Any] | None = None
         self._sync: asyncio.Task[None] | None = None
-        self._synced = offset
+        self._synced = synced
         self._synced_at = time.monotonic()
         self._floor_checked = -FLOOR_CHECK_BYTES
         self._closed = False
@@ -108,7 +125,7 @@ class LocalPartial(PartialObject):
             await self._work(self._catch_up)
         return self._digest.result()
 
-    async def finish(self) -> None:
+    async def finish(self) -> OwnDigest:
         if self._sync is not None:
             await asyncio.wait({self._sync})
             await self._raise_failed_sync()
@@ -116,6 +133,7 @@ class LocalPartial(PartialObject):
             await self._work(self._publish)
             self._finished = True
         await self.close()
+        return OwnDigest(None, "the local disk makes no digest of its own")
 
     async def close(self) -> None:
         if self._closed:
@@ -136,10 +154,7 @@ class LocalPartial(PartialObject):
         if state.st_nlink == 0:
             raise StorageUnavailableError("the partial file was removed from the disk")
         if state.st_size < self.offset:
-            # Somebody cut the file: what is left counts, and is hashed anew.
-            self.offset, self._digest = state.st_size, RunningDigest()
-            self._synced = min(self._synced, self.offset)
-            raise RewindError(self.offset, "storage_unavailable")
+            self._go_back(state.st_size)
         if self.offset - self._floor_checked >= FLOOR_CHECK_BYTES:
             if self._store.free_bytes() < sum(map(len, blocks)):
                 raise StorageFullError("the disk is down to the free space that is kept")
@@ -159,6 +174,12 @@ class LocalPartial(PartialObject):
             # The prefix from before a restart is hashed beside the new bytes, so that little is left at the end.
             self._catch_up()
 
+    def _go_back(self, offset: int) -> NoReturn:
+        """Somebody cut the file: what is left counts, and is hashed anew."""
+        self.offset, self._digest = offset, RunningDigest()
+        self._synced = min(self._synced, offset)
+        raise RewindError(offset, "storage_unavailable")
+
     def _catch_up(self) -> None:
         block = os.pread(
             self._descriptor, min(HASH_BLOCK_BYTES, self.offset - self._digest.offset), self._digest.offset
@@ -169,6 +190,8 @@ class LocalPartial(PartialObject):
 
     def _publish(self) -> None:
         os.fsync(self._descriptor)
+        if (length := os.fstat(self._descriptor).st_size) != self.offset:
+            self._go_back(min(length, self.offset))
         part, target = self._store.partial_path(self._key), self._store.final_path(self._key)
         target.parent.mkdir(mode=0o700, exist_ok=True)
         os.replace(part, target)
@@ -225,6 +248,9 @@ class LocalStore(Store):
     def sync_path(self, key: str) -> Path:
         return self._root / "partial" / f"{self._checked(key)}.sync"
 
+    def _fresh_sync_path(self, key: str) -> Path:
+        return self._root / "partial" / f"{self._checked(key)}.sync-new"
+
     def final_path(self, key: str) -> Path:
         return self._root / "files" / self._checked(key)[:2] / key
 
@@ -248,72 +274,90 @@ class LocalStore(Store):
         while len(self._digests) > DIGESTS_KEPT:
             self._digests.popitem(last=False)
 
-    def write_sync_mark(self, key: str, offset: int) -> None:
-        path = self.sync_path(key)
-        fresh = path.with_suffix(".sync-new")
+    def write_sync_mark(self, key: str, offset: int) -> SyncMark:
+        """Keep that the first `offset` bytes were synced, in this boot."""
+        path, fresh = self.sync_path(key), self._fresh_sync_path(key)
         with open(fresh, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             json.dump({"boot": self._boot, "offset": offset}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
+        return SyncMark(self._boot, offset)
 
     async def open(self, key: str, size: int) -> LocalPartial:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             opened = await _in_thread(self._open, key, size)
             if opened is not None:
-                descriptor, offset, finished = opened
-                return LocalPartial(self, key, descriptor, offset, finished)
+                return LocalPartial(self, key, *opened)
             if time.monotonic() > deadline:
                 raise StorageUnavailableError("another writer holds this upload")
             await asyncio.sleep(0.05)
 
-    def _open(self, key: str, size: int) -> tuple[int, int, bool] | None:
-        """(descriptor, offset, finished), or None while another writer holds the lock."""
-        final = self.final_path(key)
+    def _open(self, key: str, size: int) -> tuple[int, int, int, bool] | None:
+        """(descriptor, offset, synced, finished), or None while another writer holds the lock."""
         try:
-            return os.open(final, os.O_RDONLY | os.O_NOFOLLOW), final.stat().st_size, True
+            # Whoever made it final may not be done with its row: the lock went along with the file.
+            descriptor = os.open(self.final_path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if not self._locked(descriptor):
+                return None
+            length = os.fstat(descriptor).st_size
+            return descriptor, length, length, True
         except FileNotFoundError:
             pass
         part = self.partial_path(key)
         new = not part.exists()
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        if not self._locked(descriptor):
+            return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not part.exists() or os.fstat(descriptor).st_ino != part.stat().st_ino:
-                raise BlockingIOError  # finished or removed between our opening and locking it
-            if new:
-                self.write_sync_mark(key, 0)
-            offset = self._true_offset(key, os.fstat(descriptor).st_size, size)
+                os.close(descriptor)
+                return None  # finished or removed between our opening and locking it
+            mark = SyncMark(self._boot, 0) if new else self._read_sync_mark(key)
+            offset = mark.true_offset(os.fstat(descriptor).st_size, self._boot, size)
             os.ftruncate(descriptor, offset)
+            if new or mark.boot != self._boot:
+                # What is left from before counts from now on as of this boot, and must be safe for that.
+                os.fdatasync(descriptor)
+                mark = self.write_sync_mark(key, offset)
             if size - offset > self.free_bytes():
                 raise StorageFullError(f"{size - offset} bytes are missing, and the disk has no room for them")
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
         except BaseException:
             os.close(descriptor)
             raise
-        return descriptor, offset, False
+        return descriptor, offset, min(mark.offset, offset), False
 
-    def _true_offset(self, key: str, length: int, size: int) -> int:
+    @staticmethod
+    def _locked(descriptor: int) -> bool:
+        """Take the lock, or close the descriptor where another writer has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        return True
+
+    def _read_sync_mark(self, key: str) -> SyncMark:
         try:
             mark = json.loads(self.sync_path(key).read_text())
-            boot, synced = str(mark["boot"]), int(mark["offset"])
+            return SyncMark(str(mark["boot"]), max(0, int(mark["offset"])))
         except (OSError, ValueError, KeyError, TypeError):
-            boot, synced = "", 0  # a mark that cannot be read proves nothing
-        return min(length, size) if boot and boot == self._boot else min(length, size, synced)
+            return SyncMark("", 0)  # a mark that cannot be read proves nothing
 
     async def stored_bytes(self, key: str) -> int:
         return await _in_thread(self._stored_bytes, key)
 
     def _stored_bytes(self, key: str) -> int:
-        for path in (self.final_path(key), self.partial_path(key)):
-            try:
-                return path.stat().st_size
-            except FileNotFoundError:
-                continue
-        return 0
+        try:
+            return self.final_path(key).stat().st_size
+        except FileNotFoundError:
+            pass
+        try:
+            length = self.partial_path(key).stat().st_size
+        except FileNotFoundError:
+            return 0
+        return self._read_sync_mark(key).true_offset(length, self._boot, length)
 
     async def room(self) -> int:
         return max(0, await _in_thread(self.free_bytes))
@@ -329,7 +373,8 @@ class LocalStore(Store):
 
     async def delete(self, key: str) -> None:
         def remove() -> None:
-            for path in (self.final_path(key), self.partial_path(key), self.sync_path(key)):
+            paths = (self.final_path, self.partial_path, self.sync_path, self._fresh_sync_path)
+            for path in (path_of(key) for path_of in paths):
                 path.unlink(missing_ok=True)
 
         self._digests.pop(key, None)

@@ -160,9 +160,47 @@ async def test_nothing_is_wrong_while_memory_holds_the_line_back(rig: Rig) -> No
 
 
 async def test_a_sum_of_windows_above_the_ceiling_is_a_violation(rig: Rig) -> None:
-    rig.memory.ceiling = WINDOW
+    rig.limit(all_uploads=3)
+    rig.memory.ceiling = 2 * WINDOW
+    rig.clock.advance(1)
+    await rig.manager.tick()
+    rig.clock.advance(1)
+    for upload in ("ann0", "ann1"):
+        await rig.release(upload)
+    await rig.standing("ann2")
+    await rig.standing("ben0")
+    await rig.ask("cem0", "cem")
+    assert await rig.manager.check() == []
+    books = books_of(rig)
+    books.grant(books.entries["cem0"], rig.clock.now)
     (violation,) = await rig.manager.check()
-    assert violation == f"Windows of {2 * WINDOW} bytes are promised, above the ceiling of {WINDOW}."
+    assert violation == f"Windows of {3 * WINDOW} bytes are promised, above the ceiling of {2 * WINDOW}."
+    await rig.manager.repair()
+    assert await rig.manager.check() == []
+    assert await rig.holders() == ["ann2", "ben0"]
+    assert await rig.line() == ["cem0"]
+
+
+async def test_a_ceiling_that_shrank_under_its_windows_is_none(rig: Rig) -> None:
+    """A container can be made smaller while uploads run: they keep what they were promised, and nobody gets more."""
+    rig.memory.ceiling = WINDOW
+    await rig.manager.tick()
+    assert await rig.manager.check() == []
+    await rig.release("ann0")
+    assert await rig.holders() == ["ann1"]
+    assert await rig.manager.check() == []
+    await rig.release("ann1")
+    assert await rig.holders() == ["ann2"]
+    assert await rig.manager.check() == []
+
+
+async def test_a_window_above_the_ceiling_that_runs_alone_is_none() -> None:
+    rig = memory_rig()
+    rig.memory.ceiling = 2 * WINDOW
+    rig.memory.admits = lambda window, promised: not promised  # type: ignore[method-assign]
+    assert isinstance(await rig.ask("large", window=3 * WINDOW), Granted)
+    assert isinstance(await rig.ask("next"), Waiting)
+    assert await rig.manager.check() == []
 
 
 async def test_caps_are_those_since_the_oldest_present_lease(rig: Rig) -> None:

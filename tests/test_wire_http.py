@@ -1,5 +1,6 @@
 """The HTTP half of wire.md for single files, against the real program, as a program of somebody else would call it."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -122,6 +123,38 @@ async def test_a_bad_field_is_named(client: Client, body: dict[str, Any], field:
     assert all(problem["reason"] for problem in error.extra["errors"])
 
 
+async def test_a_name_that_would_take_hours_to_compose_is_refused_at_once(client: Client) -> None:
+    name = "a" + "\u0301" * 100_000 + "\u0316" * 100_000
+    async with asyncio.timeout(20):
+        error = await refusal(client.initiate(name, 1))
+    assert (error.code, error.extra["errors"][0]["field"]) == ("invalid_request", "filename")
+
+
+async def test_a_content_type_cannot_break_the_header_of_its_download(client: Client) -> None:
+    error = await refusal(client.initiate("a", 1, content_type="image/png\r\n;x"))
+    assert error.code == "invalid_request"
+
+
+async def test_two_visitors_behind_one_address_have_keys_of_their_own(wire_server: ServerProcess) -> None:
+    body, headers = {"filename": "once", "size": 5}, {"Idempotency-Key": "weak-key"}
+    ids = []
+    for _ in range(2):
+        async with aiohttp.ClientSession(wire_server.url, cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+            await visitor.get("/")
+            async with visitor.post("/api/v1/upload/initiate", json=body, headers=headers) as response:
+                ids.append((await response.json())["file_id"])
+    assert ids[0] != ids[1]
+
+
+async def test_a_proxys_own_credentials_do_not_hide_the_visitors_cookie(wire_server: ServerProcess) -> None:
+    async with aiohttp.ClientSession(wire_server.url, cookie_jar=aiohttp.CookieJar(unsafe=True)) as mine:
+        async with mine.post("/api/v1/upload/initiate", json={"filename": "a", "size": 1}) as response:
+            file_id = (await response.json())["file_id"]
+        headers = {"Authorization": "Basic cHJveHk6cGFzcw=="}
+        async with mine.get(f"/api/v1/upload/status/{file_id}", headers=headers) as response:
+            assert response.status == 200
+
+
 async def test_unknown_fields_are_ignored(client: Client) -> None:
     assert (await client.initiate("a", 1, colour="green", nested={"deep": [1]})).file_id
 
@@ -184,8 +217,6 @@ async def test_the_same_key_and_body_give_the_same_file_with_a_new_token(client:
 
 
 async def test_the_same_key_twice_at_once_makes_one_file(client: Client) -> None:
-    import asyncio
-
     body, headers = {"filename": "once", "size": 5}, {"Idempotency-Key": str(uuid.uuid4())}
     answers = await asyncio.gather(
         *(client.call("POST", "upload/initiate", json=body, headers=headers) for _ in range(10))
@@ -301,6 +332,7 @@ async def test_our_own_page_may(client: Client) -> None:
         "no/such/call",
         "upload/quota-info/",
         "",
+        "files/urn:uuid:00000000-0000-4000-8000-000000000000/meta",
     ],
 )
 async def test_what_is_not_there_is_not_found_as_a_problem(client: Client, path: str) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -413,6 +414,33 @@ async def test_bytes_before_ready_are_invalid(client: Client) -> None:
         assert await t.refused() == ("invalid_request", 1008)
 
 
+async def test_bytes_sent_with_the_start_are_never_stored(client: Client) -> None:
+    for _ in range(20):
+        upload = await upload_of(client, b"x" * 1000)
+        async with talk(client, upload) as t:
+            for _ in range(9):
+                await t.send(b"x" * 100)
+            assert await t.refused() == ("invalid_request", 1008)
+        assert (await client.status(upload))["offset"] == 0
+
+
+async def test_a_slot_cannot_be_held_by_coming_back_again_and_again(client: Client) -> None:
+    upload = await client.initiate("nothing ever comes", 10 * MIB)
+    async with asyncio.timeout(30):
+        while True:
+            async with talk(client, upload) as t:
+                await t.until("ready")
+                try:
+                    async with asyncio.timeout(1):
+                        while (message := await t.hear())["type"] != "error":
+                            pass
+                except TimeoutError:
+                    t.socket.transport.abort()
+                    continue
+                assert message["code"] == "idle_timeout"
+                break
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -660,6 +688,35 @@ async def test_killed_again_and_again_an_upload_goes_on_and_ends_equal(
         info = await client.call("GET", "upload/quota-info")
         assert (info["used_bytes"], info["reserved_bytes"]) == (source.size, 0)
         await slots_free(client)
+
+
+async def test_a_client_that_returns_while_the_cleanup_verifies_gets_the_file(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    server = start_server()
+    source = PatternSource(400 * MIB)
+    async with Client(server.url) as client:
+        upload = await client.initiate("whole", source.size)
+        sending = asyncio.create_task(client.send(upload, source))
+        while upload.stored < source.size and not sending.done():
+            await asyncio.sleep(0.001)
+        sending.cancel()
+        server.kill()
+        with sqlite3.connect(Path(server.data_dir) / "directdrivex.sqlite3", timeout=20) as database:
+            database.execute("UPDATE uploads_storedfile SET status = 'pending', last_seen_at = '2020-01-01 00:00:00'")
+        server.restart()
+        cleaning = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "manage.py",
+            "cleanup_uploads",
+            env=program_environment({"DATA_DIR": str(server.data_dir)}),
+        )
+        async with asyncio.timeout(60):
+            while (await client.status(upload))["status"] == "pending":
+                await asyncio.sleep(0.01)
+            success = await client.send(upload, source, patience=60)
+            assert await cleaning.wait() == 0
+        assert success["sha256"] == await client.digest_of_download(upload)
 
 
 async def test_a_graceful_shutdown_says_so_and_loses_nothing(start_server: Callable[..., ServerProcess]) -> None:

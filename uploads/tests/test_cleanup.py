@@ -173,6 +173,21 @@ async def test_an_upload_that_is_open_elsewhere_is_not_completed(monkeypatch: py
     await holder.close()
 
 
+async def test_a_client_that_returns_while_the_cleanup_verifies_does_not_take_it_for_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    file = await announce(3)
+    holder = await get_store().open(str(file.pk), 3)
+    await holder.append([b"123"])
+    await change(file, status=Status.VERIFYING)
+    assert not await services.rescue(await state(file))
+    assert (await state(file)).status == Status.VERIFYING
+    await holder.close()
+    assert await services.rescue(await state(file))
+    assert (await state(file)).status == Status.PENDING
+
+
 async def test_orphans_go_when_they_are_old_and_never_before(store: LocalStore) -> None:
     known, orphan, young = await announce(3), str(uuid.uuid4()), str(uuid.uuid4())
     await put(known, b"12")

@@ -75,6 +75,62 @@ async def test_after_a_reboot_only_what_was_synced_counts(root: Path, key: str) 
     await again.close()
 
 
+async def test_what_is_left_after_a_reboot_counts_as_stored_from_then_on(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 10 * MIB)
+    await upload.append([os.urandom(3 * MIB)])
+    store.write_sync_mark(key, 2 * MIB)
+    await upload.close()
+    mark = json.loads(store.sync_path(key).read_text())
+    store.sync_path(key).write_text(json.dumps({**mark, "boot": "another boot"}))
+    assert await LocalStore(root).stored_bytes(key) == 2 * MIB, "the status says what a resume will say"
+    again = await LocalStore(root).open(key, 10 * MIB)
+    await again.append([os.urandom(MIB)])
+    await again.close()
+    third = await LocalStore(root).open(key, 10 * MIB)
+    assert third.offset == 3 * MIB
+    await third.close()
+
+
+async def test_a_file_cut_after_its_last_byte_is_not_published(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 2 * MIB)
+    await upload.append([os.urandom(2 * MIB)])
+    await upload.digests()
+    os.truncate(store.partial_path(key), MIB)
+    with pytest.raises(RewindError) as rewind:
+        await upload.finish()
+    assert rewind.value.offset == MIB
+    await upload.close()
+    assert not store.final_path(key).exists()
+
+
+async def test_who_finishes_an_upload_keeps_it_locked_until_they_close_it(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    store = LocalStore(root)
+    upload = await store.open(key, 4)
+    await upload.append([b"data"])
+    await upload._work(upload._publish)
+    with pytest.raises(StorageUnavailableError):
+        await store.open(key, 4)
+    upload._finished = True
+    await upload.close()
+    again = await store.open(key, 4)
+    assert again.offset == 4
+    await again.close()
+
+
+async def test_a_crash_while_a_sync_mark_is_written_leaves_nothing_behind_a_delete(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 4)
+    await upload.close()
+    store.sync_path(key).with_suffix(".sync-new").write_text("half a ma")
+    await store.delete(key)
+    assert await store.keys() == []
+
+
 @pytest.mark.parametrize("mark", ["", "{", "[]", '{"boot": "x"}', '{"boot": null, "offset": null}'])
 async def test_a_sync_mark_that_cannot_be_read_proves_nothing(root: Path, key: str, mark: str) -> None:
     store = LocalStore(root)

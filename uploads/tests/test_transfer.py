@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from uploads.errors import FlowViolation, FrameTooLarge, IdleTimeout, SizeExceeded
-from uploads.intake.transfer import Transfer
+from uploads.intake.transfer import IdleMark, Transfer
 from uploads.storage.base import Buffer, PartialObject
 from uploads.storage.local import LocalStore
 
@@ -248,6 +249,39 @@ async def test_a_client_without_window_is_not_idle(bench: Any) -> None:
         done, _ = await asyncio.wait({watching}, timeout=0.5)
         assert not done
         watching.cancel()
+
+
+async def test_a_client_whose_last_bytes_are_still_being_stored_is_not_idle(bench: Any) -> None:
+    async with bench(256 * KIB, gate=True) as b:
+        b.transfer.take(b"x" * 256 * KIB)
+        watching = asyncio.create_task(b.transfer.watch(0.1))
+        done, _ = await asyncio.wait({watching}, timeout=0.5)
+        assert not done
+        watching.cancel()
+
+
+async def test_coming_back_without_moving_a_byte_does_not_wind_the_idle_clock_up(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        before = IdleMark(offset=0, since=time.monotonic() - 3600)
+        async with asyncio.timeout(10):
+            with pytest.raises(IdleTimeout):
+                await b.transfer.watch(60, before)
+
+
+async def test_consumed_bytes_are_reported_while_the_storage_takes_its_time_over_the_next(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        b.partial.open.set()
+        b.transfer.take(b"x" * 1000)
+        await b.told(1000)
+        b.transfer.take(b"x" * 1000)
+        async with asyncio.timeout(10):
+            while b.transfer.received < 2000:
+                await asyncio.sleep(0)
+        b.partial.open.clear()
+        b.transfer.take(b"x" * 1000)
+        await b.told(2000)
+        assert b.transfer.received == 2000
+        b.partial.open.set()
 
 
 async def test_a_paused_client_is_not_idle(bench: Any) -> None:

@@ -6,6 +6,7 @@ until it is over (wire.md: the slot is free again before `success` or `error` is
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import Any, NoReturn, Protocol
 
 import structlog
@@ -42,6 +43,7 @@ class Verification:
     def __init__(self, file: StoredFile, partial: PartialObject, hold: Releasable, sha256: str | None) -> None:
         self.file, self.size, self.began_at = file, file.size, time.monotonic()
         self._partial, self._hold, self._sha256 = partial, hold, sha256
+        self._ending = False
         registry.verification_began(str(file.pk), self)
         self.task: asyncio.Task[StoredFile] = asyncio.create_task(self._run())
         # Nobody may be there to hear of a failure: it is in the log and beside the file then.
@@ -53,7 +55,10 @@ class Verification:
 
     async def abandon(self) -> None:
         """The file was ended elsewhere: stop the work on it, and return when slot and partial file are free."""
-        self.task.cancel()
+        await asyncio.sleep(0)  # a task that is cancelled before its first step clears nothing up
+        if not self._ending:
+            self._ending = True  # several may come, and a second cancel would hit the clearing up
+            self.task.cancel()
         await asyncio.wait({self.task})
 
     async def _run(self) -> StoredFile:
@@ -68,11 +73,11 @@ class Verification:
             await self._retreat(str(error) or repr(error))
             raise await as_upload_error(self.file.pk, error) from error
         finally:
-            try:
+            self._ending = True
+            async with AsyncExitStack() as ending:
+                ending.callback(registry.verification_ended, str(self.file.pk))
+                ending.push_async_callback(self._hold.release)
                 await self._partial.close()
-                await self._hold.release()
-            finally:
-                registry.verification_ended(str(self.file.pk))
         return await database_sync_to_async(services.find)(self.file.pk)
 
     async def _verify(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,43 @@ async def test_it_goes_on_when_nobody_listens_any_longer(store: LocalStore) -> N
     assert listener.cancelled()
     assert slot.released
     assert (await state(file)).status == Status.COMPLETED
+
+
+async def test_one_abandoned_twice_gives_back_slot_and_lock(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two connections hear of the same cancel, and both clear away while a thread still reads the file."""
+    file, partial = await whole_upload()
+    slot = Slot()
+    reads, may_go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        reads.set()
+        assert may_go_on.wait(30)
+
+    async def slow_digests() -> Digests:
+        await partial._work(slow)  # type: ignore[attr-defined]
+        raise AssertionError("it was abandoned before")
+
+    monkeypatch.setattr(partial, "digests", slow_digests)
+    verification = Verification(file, partial, slot, None)
+    await asyncio.to_thread(reads.wait, 30)
+    abandoning = []
+    for _ in range(3):
+        abandoning.append(asyncio.create_task(verification.abandon()))
+        for _ in range(10):
+            await asyncio.sleep(0)  # the first one waits for the thread by then
+    may_go_on.set()
+    await asyncio.gather(*abandoning)
+    assert slot.released
+    assert registry.verification(str(file.pk)) is None
+    again = await store.open(str(file.pk), file.size)
+    await again.close()
+
+
+async def test_one_abandoned_before_its_first_step_gives_back_slot_and_lock(store: LocalStore) -> None:
+    file, partial = await whole_upload()
+    slot = Slot()
+    await Verification(file, partial, slot, None).abandon()
+    assert slot.released
+    assert registry.verification(str(file.pk)) is None
+    again = await store.open(str(file.pk), file.size)
+    await again.close()

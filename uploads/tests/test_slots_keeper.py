@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from channels.db import database_sync_to_async
+from django.db import OperationalError
 from structlog.testing import capture_logs
 
 from quotas.models import LimitProfile
@@ -19,7 +20,16 @@ from uploads.slots import control, keeper
 from uploads.slots.admission import MemoryReading
 from uploads.slots.hold import Hold
 from uploads.slots.keeper import SlotKeeper, get_keeper
-from uploads.slots.manager import Absent, Granted, LeaseView, QueueFullError, SlotsUnavailableError, Waiting, WaitingFor
+from uploads.slots.manager import (
+    Absent,
+    Granted,
+    LeaseView,
+    QueueFullError,
+    SlotsUnavailableError,
+    TicketView,
+    Waiting,
+    WaitingFor,
+)
 from uploads.tests.slots_rig import LIMITS, WINDOW
 
 LEASE = 2.4  # a holder stops by itself after half of it
@@ -369,6 +379,87 @@ async def test_a_limit_saved_in_the_database_wakes_the_line_within_a_second(sett
         await waiting.changed(60)
     assert isinstance(waiting.standing, Granted)
     await slots.stop()
+
+
+@pytest.fixture
+async def in_database(settings: Any, tmp_path: Path) -> AsyncIterator[SlotKeeper]:
+    """A keeper that reads its limits from the real database, with two slots for all."""
+    settings.DATA_DIR = tmp_path
+    settings.SLOT_LEASE_SECONDS = LEASE
+    await database_sync_to_async(seed_profiles)()
+    await save_limits(max_concurrent_uploads=2)
+    slots = SlotKeeper(LIMITS)
+    yield slots
+    await slots.stop()
+
+
+async def save_limits(**limits: int) -> None:
+    """As the admin does; the keeper is not told of it."""
+    profile = LimitProfile.objects.filter(environment="development")
+    await database_sync_to_async(profile.update)(**limits)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_limit_lowered_in_the_database_takes_nothing_away(in_database: SlotKeeper) -> None:
+    slots = in_database
+    first, second = await enter(slots, "first"), await enter(slots, "second")
+    waiting = await enter(slots, "waiting")
+    await save_limits(max_concurrent_uploads=1)
+    await until(lambda: slots.limits.all_uploads == 1)
+    assert len((await slots.snapshot()).leases) == 2
+    assert not first.lost.is_set()
+    assert not second.lost.is_set()
+    await first.release()
+    await waiting.refresh()
+    assert waiting.standing == Waiting(1, WaitingFor.GLOBAL_SLOTS, None)
+    assert await slots.check() == []
+    await second.release()
+    await waiting.changed(5)
+    assert isinstance(waiting.standing, Granted)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_environment_variable_wins_over_the_database(in_database: SlotKeeper, settings: Any) -> None:
+    settings.LIMIT_OVERRIDES = {**settings.LIMIT_OVERRIDES, "max_concurrent_uploads": 1}
+    held, waiting = await enter(in_database, "held"), await enter(in_database, "waiting")
+    assert isinstance(held.standing, Granted)
+    assert waiting.standing == Waiting(1, WaitingFor.GLOBAL_SLOTS, None)
+    await save_limits(max_concurrent_uploads=20, max_concurrent_uploads_per_user=3)
+    await until(lambda: in_database.limits.per_person == 3)
+    assert in_database.limits.all_uploads == 1
+    assert isinstance(await in_database.find("waiting"), TicketView)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_database_that_fails_for_a_while_leaves_the_last_limits_in_force(
+    in_database: SlotKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    held = await enter(in_database, "held")
+    await save_limits(max_concurrent_uploads=1)
+    with capture_logs() as lines, monkeypatch.context() as patch:
+        patch.setattr("quotas.services.slot_limits", away)
+        await until(lambda: sum(line["event"] == "limits_unreadable" for line in lines) >= 2)
+        second = await enter(in_database, "second")
+        assert isinstance(second.standing, Granted)  # by the two slots known last
+        waiting = await enter(in_database, "waiting")
+        assert isinstance(waiting.standing, Waiting)
+    assert not held.lost.is_set()
+    await until(lambda: in_database.limits.all_uploads == 1)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_uploads_enter_by_the_seeds_when_the_database_never_answered(
+    in_database: SlotKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr("quotas.services.slot_limits", away)
+    assert isinstance((await enter(in_database, "f")).standing, Granted)
+    assert in_database.limits == LIMITS
 
 
 async def test_limits_that_are_told_bite_at_once(slots: SlotKeeper, stored: Stored) -> None:

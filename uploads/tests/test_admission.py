@@ -1,13 +1,24 @@
 """One memory figure and one decision (slots.md, "Memory admission"), read from files as Linux writes them."""
 
+import asyncio
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from websockets.asyncio.client import ClientConnection
 
+from devtools.client import Client
+from devtools.server_process import ServerProcess
 from quotas.rules import SlotLimits
+from uploads.intake.place import Place
 from uploads.slots.admission import Admission, MemoryReading, admits, buffer_limit, memory_bounds, tightest
+from uploads.slots.keeper import get_keeper
+from uploads.slots.manager import Claim, Waiting, WaitingFor
+from uploads.slots.memory import MemorySlotManager
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -260,6 +271,86 @@ def test_a_window_above_the_ceiling_runs_alone_instead_of_never(machine: Machine
     assert large > admission.ceiling
     assert admission.admits(large, 0)
     assert not admission.admits(large, WINDOW)
+
+
+# --- what an upload costs ---
+
+
+async def admitted_of(files: int, machine: Machine) -> tuple[int, int]:
+    """(uploads granted, bytes promised) where each of `files` people sends one file: its size has no way in."""
+    admission = Admission(lambda: LIMITS, lambda: 0, bounds=lambda: memory_bounds(machine.cgroups, machine.proc))
+    slots = MemorySlotManager(lambda: LIMITS, admission)
+    for number in range(files):
+        await slots.acquire(Claim(f"upload{number}", f"owner{number}", f"person{number}", WINDOW))
+    leases = (await slots.snapshot()).leases
+    return len(leases), sum(lease.window for lease in leases)
+
+
+async def test_failure_1_an_upload_of_1_mb_and_of_1_tb_cost_the_same(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    """With room for one window, the file that was once refused runs; beside it even the smallest waits."""
+    window = 256 * 1024
+    server = start_server(
+        UPLOAD_WINDOW_BYTES=str(window), UPLOAD_CHUNK_BYTES=str(window // 2), UPLOAD_BUFFER_BYTES=str(window)
+    )
+    async with Client(server.url) as client:
+
+        async def started(size: int) -> ClientConnection:
+            upload = await client.initiate("film.mkv", size)
+            socket = await client.connect(upload)
+            await socket.send(json.dumps({"type": "start", "token": upload.token}))
+            return socket
+
+        async def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
+            async with asyncio.timeout(30):
+                while (message := json.loads(await socket.recv()))["type"] != kind:
+                    pass
+            return dict(message)
+
+        for size in (3_624_892_618, 1_000_000):
+            running = await started(size)
+            ready = await heard(running, "ready")
+            assert (ready["window"], ready["size"]) == (window, size)
+            waiting = await started(1)
+            assert (await heard(waiting, "queued"))["waiting_for"] == "memory"
+            await waiting.close()
+            await running.close()
+
+
+async def test_failure_1_a_small_server_runs_as_many_as_have_room_for_their_windows(machine: Machine) -> None:
+    machine.process_in("0::/")
+    machine.group("", memory__max=2 * GIB, memory__current=2 * GIB - 620 * MIB, memory__stat="file 0\n")
+    # 620 MiB are available, 512 of them are kept free, and at most 80 % may be in use: 70 % are.
+    assert await admitted_of(20, machine) == (13, 13 * WINDOW)
+
+
+async def test_failure_5_the_figure_that_admits_is_the_machines_own_and_not_4_gb(machine: Machine) -> None:
+    machine.available(600 * MIB)  # of 16 GiB: a fixed total of 4 GiB would see 85 % of it free
+    assert await admitted_of(1, machine) == (0, 0)
+    machine.available(12 * GIB)
+    machine.process_in("0::/")
+    machine.group("", memory__max=GIB, memory__current=GIB - 100 * MIB, memory__stat="file 0\n")
+    assert await admitted_of(1, machine) == (0, 0)
+
+
+async def test_failure_5_what_is_shown_is_what_admits(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One system approved and another refused: now the dashboard asks the admission itself."""
+    settings.DATA_DIR = tmp_path
+    monkeypatch.setattr("quotas.services.slot_limits", lambda: LIMITS)
+    monkeypatch.setattr("uploads.slots.keeper._keepers", {})
+    admission = get_keeper().admission
+    await get_keeper().limits_changed()
+    monkeypatch.setattr(admission, "reading", lambda: reading_of(512 * MIB + WINDOW - 1, 2 * GIB))
+    assert not admission.admits(WINDOW, 0)
+    place = Place("f", "address:192.0.2.7")
+    await place.enter()
+    assert isinstance(place.standing, Waiting)
+    assert place.standing.waiting_for == WaitingFor.MEMORY
+    await place.give_up(keep=False)
+    await get_keeper().stop()
 
 
 # --- page cache is not use ---

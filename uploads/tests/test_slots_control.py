@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from devtools.client import Client, Upload
-from devtools.server_process import ServerProcess
+from devtools.client import Client, PatternSource, Upload
+from devtools.server_process import ROOT, ServerProcess, program_environment
 from uploads.slots.control import (
     LOCK_NAME,
     PATH_BYTES,
@@ -106,7 +109,9 @@ async def test_every_verb_is_answered(slots: Slots, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("opened")
-@pytest.mark.parametrize("line", [b"", b"{", b"7", b"[]", b'{"verb": "shutdown"}', b'{"verb": "release"}', b"\xff"])
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"7", b"[]", b'{"verb": "shutdown"}', b'{"verb": "release"}', b"\xff", b"[" * 4000]
+)
 async def test_nonsense_is_answered_with_an_error_and_changes_nothing(
     slots: Slots, tmp_path: Path, line: bytes
 ) -> None:
@@ -282,3 +287,100 @@ async def test_violations_are_printed_with_exit_code_one(tmp_path: Path, command
     server.close()
     assert str(told.value).splitlines() == ["The first.", "The second."]
     assert told.value.returncode == 1
+
+
+async def test_a_server_without_uploads_has_nothing_to_tell(server: ServerProcess, command: Callable[..., str]) -> None:
+    folder = server.data_dir
+    nothing = "No upload is running or waiting: nothing holds a slot.\n"
+    assert await asyncio.to_thread(command, folder) == nothing
+    assert await asyncio.to_thread(command, folder, "--check") == nothing
+    with pytest.raises(CommandError, match="no upload is running"):
+        await asyncio.to_thread(command, folder, "--release", "some-id")
+    async with Client(server.url) as client:
+        upload, socket = await running(client)
+        assert upload.file_id in await asyncio.to_thread(command, folder)
+        assert stat.S_IMODE((folder / SOCKET_NAME).stat().st_mode) == 0o600
+        await socket.close()
+        await gone(folder / SOCKET_NAME)
+    assert await asyncio.to_thread(command, folder) == nothing
+
+
+async def gone(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while path.exists():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_server_in_a_folder_with_a_long_path_can_be_asked(
+    start_server: Callable[..., ServerProcess], prepared_data_dir: Path, tmp_path: Path, command: Callable[..., str]
+) -> None:
+    folder = tmp_path / ("a-long-name-" * 10) / "data"
+    shutil.copytree(prepared_data_dir, folder)
+    assert len(str(folder / SOCKET_NAME)) > 107
+    server = start_server(DATA_DIR=str(folder))
+    async with Client(server.url) as client:
+        upload, socket = await running(client)
+        assert upload.file_id in await asyncio.to_thread(command, folder)
+        assert await asyncio.to_thread(command, folder, "--check") == "All invariants hold.\n"
+        await socket.close()
+
+
+async def test_a_second_server_on_the_same_data_refuses_uploads_and_disturbs_none(
+    start_server: Callable[..., ServerProcess], command: Callable[..., str]
+) -> None:
+    """Two servers that know nothing of each other's slots would exceed every cap."""
+    first = start_server()
+    second = start_server(DATA_DIR=str(first.data_dir))
+    async with Client(first.url) as client, Client(second.url) as other:
+        upload, socket = await running(client)
+        refused = await other.initiate("film.mkv", 1000)
+        late = await other.connect(refused)
+        await late.send(json.dumps({"type": "start", "token": refused.token}))
+        async with asyncio.timeout(20):
+            error = json.loads(await late.recv())
+            await late.wait_closed()
+        assert (error["type"], error["code"], error["retryable"]) == ("error", "slots_unavailable", True)
+        assert late.close_code == 1013
+        said = await asyncio.to_thread(command, first.data_dir)
+        assert upload.file_id in said
+        assert refused.file_id not in said
+        await socket.send(b"x" * 1000)
+        await socket.send(json.dumps({"type": "finish"}))
+        async with asyncio.timeout(20):
+            while json.loads(await socket.recv())["type"] != "success":
+                pass
+        # The first one has nothing any longer, so that the second may hand out slots now.
+        await gone(first.data_dir / SOCKET_NAME)
+        await other.send(refused, PatternSource(1000))
+
+
+async def test_a_guest_who_connects_and_says_nothing_holds_up_neither_others_nor_the_end(
+    server: ServerProcess, command: Callable[..., str]
+) -> None:
+    async with Client(server.url) as client:
+        _, socket = await running(client)
+        path = server.data_dir / SOCKET_NAME
+        silent = [await asyncio.open_unix_connection(path) for _ in range(50)]
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"\x00\xff garbage" * 10_000 + b"\n")
+        assert "1 of 20 slots in use" in await asyncio.to_thread(command, server.data_dir)
+        # The server's own patience with uploads ends after some seconds; nothing may come on top of it.
+        assert await asyncio.to_thread(server.stop, grace=20) == 0
+        assert not path.exists()
+        for guest in (*silent, (reader, writer)):
+            guest[1].close()
+        await socket.close()
+
+
+def test_the_exit_codes_are_for_scripts(server: ServerProcess) -> None:
+    environment = program_environment({"DATA_DIR": str(server.data_dir)})
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "manage.py", "slots", *words]
+        return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert run("--check").returncode == 0
+    refused = run("--release", "some-id")
+    assert refused.returncode == 1
+    assert "some-id has neither a slot nor a place" in refused.stderr
+    assert "Traceback" not in refused.stderr

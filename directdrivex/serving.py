@@ -6,6 +6,7 @@ Both are told the same: the largest WebSocket message is `settings.UPLOAD_CHUNK_
 
 import asyncio
 import contextlib
+import ctypes
 import signal
 import socket
 from asyncio.transports import BaseTransport
@@ -15,11 +16,16 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
 DEAD_PEER_MILLISECONDS = 40_000
 BACKLOG = 2048
+# glibc's mallopt: what is free at the top of the heap goes back to the system above this, and not at 2 MiB.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_HEAP_BYTES = 32 * 1024 * 1024
+FRAMES_A_SECOND, FRAMES_AT_ONCE = 20_000, 40_000
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,11 +55,62 @@ async def drain_uploads() -> None:
 
 
 class PatientWebSocket(WebSocketsSansIOProtocol):
-    """Leaves it to the kernel to notice a dead peer.
+    """Leaves it to the kernel to notice a dead peer, and takes frames no faster than one client should send them.
 
     A pong waits behind all that the client has queued: a window of 8 MiB on a slow line takes minutes, so that a
     deadline for pongs would end healthy uploads. The kernel's own acknowledgements do not wait.
+
+    A frame costs some microseconds however small it is: whoever sends a million empty ones waits, not everybody else.
     """
+
+    _frames, _throttled = 0, False
+    _allowance, _counted_at = float(FRAMES_AT_ONCE), 0.0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        now = self.loop.time()
+        earned = (now - self._counted_at) * FRAMES_A_SECOND
+        self._allowance = min(FRAMES_AT_ONCE, self._allowance + earned) - self._frames
+        self._frames, self._counted_at = 0, now
+        if self._allowance < 0 and not self.transport.is_closing():
+            self.transport.pause_reading()
+            if not self._throttled:
+                self._throttled = True
+                self.loop.call_later(-self._allowance / FRAMES_A_SECOND, self._go_on)
+
+    def _go_on(self) -> None:
+        self._throttled = False
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self._throttled and not self.transport.is_closing():
+            self.transport.pause_reading()  # an empty queue made it go on
+        return message
+
+    def handle_text(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_cont(event)
+
+    def handle_pong(self, event: Frame) -> None:
+        self._frames += 1
+        super().handle_pong(event)
+
+    def handle_ping(self) -> None:
+        self._frames += 1
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # pongs for a peer that does not read would pile up: dropped
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -86,6 +143,7 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
         "directdrivex.asgi:application",
         loop="auto",  # uvloop where there is one
+        http="h11",  # httptools takes request headers of any size into memory
         ws=PatientWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.UPLOAD_CHUNK_BYTES,
@@ -144,7 +202,20 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     ).run()
 
 
+def keep_heap() -> None:
+    """Let the allocator keep a few frames' room, where it is glibc's.
+
+    Each frame is a buffer of a MiB. Given back after each and taken anew, its pages are cleared by the kernel every
+    time: 0.1 processor seconds per GiB, several times that on virtual machines.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(M_TRIM_THRESHOLD, KEPT_HEAP_BYTES)
+        mallopt(M_MMAP_THRESHOLD, KEPT_HEAP_BYTES)
+
+
 def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Run the server that `SERVER` names on this socket."""
+    keep_heap()
     with contextlib.closing(listener):
         {"uvicorn": serve_uvicorn, "daphne": serve_daphne}[settings.SERVER](listener, ready)

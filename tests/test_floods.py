@@ -1,0 +1,86 @@
+"""One client that sends far too much costs memory to nobody, and the others are still served."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+
+import pytest
+
+from devtools.client import Client
+from devtools.server_process import ServerProcess
+
+MIB = 1024 * 1024
+HANDSHAKE = (
+    "GET /ws_api/upload_parallel/x HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+PING, BINARY, CONTINUATION = 9, 2, 0
+
+
+def frame(opcode: int, length: int, *, final: bool = True) -> bytes:
+    """A frame of zeros, masked with zeros."""
+    return struct.pack("!BB", (0x80 if final else 0) | opcode, 0x80 | length) + bytes(4 + length)
+
+
+@pytest.fixture
+async def client(wire_server: ServerProcess) -> AsyncIterator[Client]:
+    async with Client(wire_server.url) as client:
+        yield client
+
+
+async def flood(server: ServerProcess, first: bytes, block: bytes, total: int) -> None:
+    """Open a socket, never read, and send `block` again and again until `total` bytes are gone or nobody takes more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(HANDSHAKE.format(host=f"127.0.0.1:{server.port}").encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(first)
+        for _ in range(total // len(block)):
+            writer.write(block)
+            async with asyncio.timeout(2):
+                await writer.drain()
+    except (OSError, TimeoutError):
+        pass  # refused, or held back: either will do
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("first", "block"),
+    [
+        (b"", frame(PING, 125) * 500),
+        (b"", frame(PING, 0) * 5000),
+        (b"", frame(BINARY, 0) * 5000),
+        (b"", frame(BINARY, 1) * 5000),
+        (frame(BINARY, 0, final=False), frame(CONTINUATION, 0, final=False) * 5000),
+    ],
+    ids=["full pings", "empty pings", "empty frames", "one-byte frames", "empty continuations"],
+)
+async def test_a_client_that_floods_and_never_reads_costs_no_memory(
+    client: Client, wire_server: ServerProcess, first: bytes, block: bytes
+) -> None:
+    await client.call("GET", "upload/quota-info")
+    before = wire_server.memory()
+    await flood(wire_server, first, block, 30 * MIB)
+    assert wire_server.memory() - before < 16 * MIB
+    assert await client.call("GET", "upload/quota-info")
+
+
+async def test_endless_request_headers_are_refused(client: Client, wire_server: ServerProcess) -> None:
+    before = wire_server.memory()
+    _reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    sent = 0
+    try:
+        while sent < 30 * MIB:
+            writer.write(b"X-A: " + b"a" * 8000 + b"\r\n")
+            sent += 8007
+            async with asyncio.timeout(10):
+                await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.transport.abort()
+    assert sent < 30 * MIB, "the server let go of the connection"
+    assert wire_server.memory() - before < 16 * MIB
+    assert await client.call("GET", "upload/quota-info")

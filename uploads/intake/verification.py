@@ -13,7 +13,7 @@ import structlog
 from channels.db import database_sync_to_async
 
 from uploads import services
-from uploads.errors import Cancelled, ChecksumMismatch, StorageUnavailable, UploadError
+from uploads.errors import Cancelled, ChecksumMismatch, ServerRestart, StorageUnavailable, UploadError
 from uploads.intake import registry
 from uploads.intake.faults import as_upload_error
 from uploads.models import StoredFile
@@ -51,7 +51,12 @@ class Verification:
 
     async def outcome(self) -> StoredFile:
         """The completed file. Raises the `UploadError` that it ended with, or `RewindError`."""
-        return await asyncio.shield(self.task)
+        await asyncio.wait({self.task})
+        if self.task.cancelled():
+            # A listener must not take the end of this task for its own.
+            await self._raise_how_it_ended()
+            raise ServerRestart()
+        return self.task.result()
 
     async def abandon(self) -> None:
         """The file was ended elsewhere: stop the work on it, and return when slot and partial file are free."""
@@ -112,13 +117,16 @@ class Verification:
             log.warning("verification_overtaken", file=str(self.file.pk), status=file.status)
             raise StorageUnavailable()
         await get_store().delete(str(self.file.pk))
-        services.refuse_gone(file, Status.FAILED, Status.EXPIRED)
-        raise Cancelled()
+        await self._raise_how_it_ended()
 
     async def _retreat(self, cause: str) -> None:
         """Back to pending. Raises what ended the file elsewhere: a cancel takes the bytes away under our hands."""
         if not await database_sync_to_async(services.back_to_pending)(self.file.pk, cause):
-            file = await database_sync_to_async(services.find)(self.file.pk)
-            if file.status == Status.CANCELLED:
-                raise Cancelled()
-            services.refuse_gone(file, Status.FAILED, Status.EXPIRED)
+            await self._raise_how_it_ended()
+
+    async def _raise_how_it_ended(self) -> None:
+        """Raise what ended the file elsewhere, if anything did."""
+        file = await database_sync_to_async(services.find)(self.file.pk)
+        if file.status == Status.CANCELLED:
+            raise Cancelled()
+        services.refuse_gone(file, Status.FAILED, Status.EXPIRED)

@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 
 from quotas.rules import address_person
 from uploads import services
-from uploads.errors import Cancelled, StorageUnavailable
+from uploads.errors import Cancelled, ServerRestart, StorageUnavailable
 from uploads.intake import registry
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
@@ -179,3 +179,23 @@ async def test_one_abandoned_before_its_first_step_gives_back_slot_and_lock(stor
     assert registry.verification(str(file.pk)) is None
     again = await store.open(str(file.pk), file.size)
     await again.close()
+
+
+async def test_who_listens_to_an_abandoned_one_hears_what_ended_the_file(store: LocalStore) -> None:
+    file, partial = await whole_upload()
+    verification = Verification(file, partial, Slot(), None)
+    listener = asyncio.create_task(verification.outcome())
+    await asyncio.sleep(0)
+    await services.cancel(file.pk, "sender")
+    await verification.abandon()
+    with pytest.raises(Cancelled):
+        await listener
+
+
+async def test_who_listens_to_one_that_ends_with_the_server_hears_of_a_restart(store: LocalStore) -> None:
+    file, partial = await whole_upload()
+    verification = Verification(file, partial, Slot(), None)
+    listener = asyncio.create_task(verification.outcome())
+    await verification.abandon()
+    with pytest.raises(ServerRestart):
+        await listener

@@ -69,14 +69,27 @@ class Killer:
         self.restarts.append(asyncio.get_running_loop().run_in_executor(None, self.server.restart))
 
 
-async def one_trial(server: ServerProcess, client: Client, random_: random.Random, totals: Totals) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """One trial: `points` are the stored bytes at which the server dies; one beyond `size` means while it verifies."""
+
+    size: int
+    seed: int
+    points: list[int]
+
+
+def drawn(random_: random.Random) -> Plan:
     size = random_.randrange(1, LARGEST)
-    source = PatternSource(size, seed=random_.randrange(2**32))
-    # A point beyond the size means "while it is verified".
     points = [random_.randrange(0, int(size * 1.1) + 2) for _ in range(random_.randint(1, MOST_KILLS))]
+    return Plan(size, random_.randrange(2**32), [min(point, size + 1) for point in points])
+
+
+async def one_trial(server: ServerProcess, client: Client, plan: Plan, totals: Totals) -> None:
+    """Send a file while the server is killed by the plan, and check all that must hold. Raises `TrialFailedError`."""
+    size, source = plan.size, PatternSource(plan.size, plan.seed)
     digest = await asyncio.to_thread(sha256_of, source)
     before = await client.call("GET", "upload/quota-info")
-    killer = Killer(server, [min(point, size + 1) for point in points], size, totals)
+    killer = Killer(server, plan.points, size, totals)
     upload = await client.initiate("trial.bin", size)
     success = await client.send(upload, source, sha256=digest, on_message=killer.hear)
     await asyncio.gather(*killer.restarts)
@@ -115,7 +128,7 @@ async def run(server: ServerProcess, trials: int, seed: int) -> Totals:
     random_, totals = random.Random(seed), Totals()
     async with Client(server.url) as client:
         for number in range(trials):
-            await one_trial(server, client, random_, totals)
+            await one_trial(server, client, drawn(random_), totals)
             print(f"trial {number + 1}: {totals.kills} kills so far", flush=True)
     return totals
 

@@ -92,7 +92,7 @@ def install(uv, files):
     print(f"Installing {' and '.join(files)} ...", flush=True)
     wanted = [part for name in files for part in ("-r", name)]
     if uv:
-        # uv leaves the compiling to the first import, which may never be allowed to keep it: a start takes thrice as long.
+        # uv leaves compiling to the first import, which may not be allowed to keep it: each start takes thrice as long.
         run([uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", VENV_PYTHON, *wanted])
     elif output_of([VENV_PYTHON, "-c", "import pip"]) is not None:
         run([VENV_PYTHON, "-m", "pip", "install", "--quiet", *wanted])

@@ -321,7 +321,7 @@ class LocalStore(Store):
                 # What is left from before counts from now on as of this boot, and must be safe for that.
                 os.fdatasync(descriptor)
                 mark = self.write_sync_mark(key, offset)
-            if size - offset > self.free_bytes():
+            if offset < size and size - offset > self.free_bytes():
                 raise StorageFullError(f"{size - offset} bytes are missing, and the disk has no room for them")
         except BaseException:
             os.close(descriptor)

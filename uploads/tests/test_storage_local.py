@@ -167,6 +167,17 @@ async def test_a_partial_file_removed_by_somebody_is_a_failing_storage(root: Pat
     await upload.close()
 
 
+async def test_a_whole_upload_can_be_finished_on_a_disk_below_its_floor(root: Path, key: str) -> None:
+    """No byte is missing: to refuse it would only keep the sender from the file."""
+    upload = await LocalStore(root).open(key, 6)
+    await upload.append([b"abcdef"])
+    await upload.close()
+    everything = os.statvfs(root).f_bavail * os.statvfs(root).f_frsize
+    again = await LocalStore(root, free_space_floor=everything * 2).open(key, 6)
+    assert again.offset == 6
+    await again.finish()
+
+
 async def test_the_free_space_floor_is_never_used(root: Path, key: str) -> None:
     free = os.statvfs(root.parent)
     everything = free.f_bavail * free.f_frsize

@@ -1,5 +1,7 @@
 """A limit on request bodies, before Django spools them to disk: nothing is uploaded over HTTP (wire.md)."""
 
+import asyncio
+import contextlib
 from typing import Any
 
 from django.utils import translation
@@ -7,6 +9,9 @@ from django.utils import translation
 from uploads.errors import BodyTooLarge
 from uploads.language import language_of
 from uploads.problems import problem
+
+DROP_BYTES = 16 * 1024 * 1024
+DROP_SECONDS = 5.0
 
 
 class _TooLargeError(Exception):
@@ -24,6 +29,7 @@ class BodyLimit:
             return await self.application(scope, receive, send)
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
         if lengths and (not lengths[0].isdigit() or int(lengths[0]) > self.limit):
+            await _read_on(receive)
             return await _refuse(scope, send)
         read = 0
         started = False
@@ -46,8 +52,21 @@ class BodyLimit:
         except _TooLargeError:
             if started:
                 raise
+            await _read_on(receive)
             await _refuse(scope, send)
         return None
+
+
+async def _read_on(receive: Any) -> None:
+    """Drop a while what still comes: an answer to a client that is still sending is lost with the connection."""
+    dropped = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DROP_SECONDS):
+            while dropped < DROP_BYTES:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _refuse(scope: dict[str, Any], send: Any) -> None:

@@ -593,10 +593,10 @@ async def test_more_uploads_than_slots_wait_in_line_and_start_by_themselves(
                 await d.say(type="cancel")
                 await d.until("cancelled")
                 await c.send(b"x")
-            async with talk(client, uploads[4]) as e:
-                await e.hear()
-                await e.send(b"too early")
-                assert await e.refused() == ("invalid_request", 1008)
+                async with talk(client, uploads[4]) as e:
+                    assert (await e.hear())["type"] == "queued"
+                    await e.send(b"too early")
+                    assert await e.refused() == ("invalid_request", 1008)
 
 
 async def test_a_close_with_1000_frees_the_slot_at_once_and_another_loss_keeps_it(

@@ -20,7 +20,10 @@ ENVIRONMENT = env.choice("ENVIRONMENT", ("development", "staging", "production")
 DEVELOPMENT = ENVIRONMENT == "development"
 DEBUG = False  # tracebacks go to the log under a reference, never to a visitor
 DATA_DIR = Path(env.text("DATA_DIR") or BASE_DIR / "var").absolute()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # files, sessions, keys: nobody else's on this machine
+try:
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # files, sessions, keys: nobody else's on this machine
+except OSError as error:
+    raise ImproperlyConfigured(f"DATA_DIR is {DATA_DIR}, which cannot be made: {error.strerror}.") from None
 PUBLIC_URL = env.origin("PUBLIC_URL")
 
 HOST = env.text("HOST", "127.0.0.1")
@@ -62,10 +65,10 @@ UPLOAD_WINDOW_BYTES = env.integer("UPLOAD_WINDOW_BYTES", 8 * MIB, least=128 * 10
 if UPLOAD_CHUNK_BYTES * 2 > UPLOAD_WINDOW_BYTES:
     raise ImproperlyConfigured("UPLOAD_CHUNK_BYTES must be at most half of UPLOAD_WINDOW_BYTES.")
 UPLOAD_BUFFER_BYTES = env.integer("UPLOAD_BUFFER_BYTES", least=UPLOAD_WINDOW_BYTES)  # None: by server size
-UPLOAD_IDLE_SECONDS = env.integer("UPLOAD_IDLE_SECONDS", 60, least=1)
-UPLOAD_EXPIRES_HOURS = env.integer("UPLOAD_EXPIRES_HOURS", 24, least=1)
-FILE_RETENTION_DAYS = env.integer("FILE_RETENTION_DAYS", least=1)  # None: kept
-SLOT_LEASE_SECONDS = env.integer("SLOT_LEASE_SECONDS", 30, least=6)
+UPLOAD_IDLE_SECONDS = env.integer("UPLOAD_IDLE_SECONDS", 60, least=1, most=86_400)
+UPLOAD_EXPIRES_HOURS = env.integer("UPLOAD_EXPIRES_HOURS", 24, least=1, most=87_600)
+FILE_RETENTION_DAYS = env.integer("FILE_RETENTION_DAYS", least=1, most=36_500)  # None: kept
+SLOT_LEASE_SECONDS = env.integer("SLOT_LEASE_SECONDS", 30, least=6, most=86_400)
 UPLOAD_START_SECONDS = 10  # wire.md: the client says `start` within this time
 DISCONNECT_GRACE_SECONDS = 15  # wire.md: a lost connection keeps its slot or place this long
 # Free space on the storage's disk that uploads never use, so that the machine stays able to log and to recover.

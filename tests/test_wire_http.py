@@ -394,6 +394,14 @@ async def test_a_completed_upload_cannot_be_cancelled_but_deleted(client: Client
         assert (await refusal(call)).code == "gone"
 
 
+async def test_a_person_who_follows_a_dead_download_link_lands_on_its_page(client: Client) -> None:
+    upload = await client.initiate("a", 5)
+    async with client.http.get(
+        upload.answer["download_url"], headers={"Sec-Fetch-Mode": "navigate"}, allow_redirects=False
+    ) as response:
+        assert (response.status, response.headers["Location"]) == (302, f"/f/{upload.file_id}")
+
+
 async def test_an_unfinished_upload_cannot_be_downloaded_or_deleted(client: Client) -> None:
     upload = await client.initiate("a", 5)
     assert (await refusal(client.digest_of_download(upload))).code == "wrong_state"

@@ -11,7 +11,7 @@ from uuid import UUID
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from ninja import NinjaAPI, Status
@@ -21,7 +21,7 @@ from ninja.parser import Parser
 from quotas import services as quotas
 from uploads import links, services
 from uploads.delivery import stream
-from uploads.errors import InvalidRequest, WrongState, every_error
+from uploads.errors import Gone, InvalidRequest, WrongState, every_error
 from uploads.intake import registry
 from uploads.models import StoredFile
 from uploads.people import Caller, authorise, caller_of, refuse_foreign, refuse_forged
@@ -195,7 +195,7 @@ async def meta(request: HttpRequest, file_id: str) -> Any:
     """The public facts of a file."""
     file = await database_sync_to_async(services.find)(file_id)
     services.refuse_gone(file)
-    return meta_of(file, await look())
+    return meta_of(file, await look()) | {"offset": await _offset(file)}
 
 
 @api.delete("/v1/files/{file_id}", response={204: None, **ERRORS}, tags=["files"])
@@ -251,6 +251,17 @@ def _read_cursor(cursor: str) -> tuple[datetime, Any]:
 @api.api_operation(["GET", "HEAD"], "/v1/download/stream/{file_id}", tags=["files"])
 async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
     """The bytes of a completed file, whole or one range of them."""
+    try:
+        file = await _downloadable(file_id)
+    except (Gone, WrongState):
+        if request.headers.get("Sec-Fetch-Mode") == "navigate":
+            # A person followed a link: the file's page says the same in words.
+            return HttpResponseRedirect(links.share_path(file_id))
+        raise
+    return await stream.respond(file, get_store(), request.method or "GET", request.headers)
+
+
+async def _downloadable(file_id: str) -> StoredFile:
     file = await database_sync_to_async(services.find)(file_id)
     services.refuse_gone(file, State.CANCELLED, State.FAILED, State.EXPIRED)
     if file.expires_at is not None and file.status == State.COMPLETED and file.expires_at <= timezone.now():
@@ -258,4 +269,4 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
         services.refuse_gone(file, State.EXPIRED)
     if file.status != State.COMPLETED:
         raise WrongState(_("This file is not complete yet."))
-    return await stream.respond(file, get_store(), request.method or "GET", request.headers)
+    return file

@@ -15,9 +15,13 @@ def upload_path(file_id: UUID | str) -> str:
     return f"/ws_api/upload_parallel/{file_id}"
 
 
+def share_path(file_id: UUID | str) -> str:
+    return f"/f/{file_id}"
+
+
 def share_url(origin: str, file_id: UUID | str) -> str:
     """The absolute address of the download page; `origin` is where this request came in."""
-    return f"{settings.PUBLIC_URL or origin}/f/{file_id}"
+    return f"{settings.PUBLIC_URL or origin}{share_path(file_id)}"
 
 
 def origin_of_request(request: HttpRequest) -> str:

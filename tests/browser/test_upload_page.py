@@ -1,6 +1,7 @@
 """The upload page in a real browser, with the real program behind it."""
 
 import json
+import sqlite3
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -307,6 +308,23 @@ def test_a_file_over_the_limit_is_refused_in_words(
     )
     expect(upload.row(huge.name).get_by_role("button", name="again")).to_have_count(0)
     network.stop()
+
+
+def test_files_go_in_the_order_in_which_they_were_chosen(
+    start_server: Callable[..., ServerProcess], new_context: Callable[..., BrowserContext], make_file: MakeFile
+) -> None:
+    server = start_server(MAX_CONCURRENT_UPLOADS_PER_USER="1")
+    network = Network(server.port)
+    upload = UploadPage(new_context().new_page(), network).open()
+    # Large and small ones in turn: the small ones are announced and connected sooner.
+    files = [make_file(f"{number}.bin", MIB if number % 2 else 8 * MIB) for number in range(8)]
+    upload.choose(*files)
+    for file in files:
+        upload.expect_state(file.name, "done")
+    network.stop()
+    with sqlite3.connect(server.data_dir / "directdrivex.sqlite3", timeout=20) as database:
+        rows = database.execute("SELECT filename FROM uploads_storedfile ORDER BY completed_at").fetchall()
+    assert [name for (name,) in rows] == [file.name for file in files]
 
 
 def test_everything_can_be_done_by_keyboard(open_page: OpenPage, make_file: MakeFile) -> None:

@@ -26,8 +26,8 @@ class Command(BaseCommand):
         for name, done in (
             ("expired", report.expired),
             ("completed", report.completed),
-            ("reservations returned", report.reservations),
-            ("orphans removed", report.orphans),
+            ("returned of idle reservations", report.reservations),
+            ("removed as orphans", report.orphans),
         ):
             self.stdout.write(f"{verb}{name}: {len(done)}")
             if options["verbosity"] > 1:

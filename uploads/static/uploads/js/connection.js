@@ -24,6 +24,7 @@
  * @property {boolean} silent given up from here, because nothing was heard for long
  *
  * @typedef {object} Listener
+ * @property {() => void} started it has asked for its place
  * @property {(place: Place) => void} queued
  * @property {(offset: number) => void} ready the sending begins, or goes back, at `offset`
  * @property {(stored: number, sent: number) => void} progress
@@ -70,15 +71,20 @@ export class Connection {
 
   /**
    * @param {string} path @param {string} token @param {File} file @param {Listener} listener
+   * @param {Promise<unknown>} turn when it may ask for its place in line
    */
-  constructor(path, token, file, listener) {
+  constructor(path, token, file, listener, turn) {
     this.#file = file;
     this.#listener = listener;
     this.#socket = new WebSocket(socketUrl(path));
     this.#socket.onopen = () => {
       this.#phase = "line";
       this.#heardAt = performance.now();
-      this.#say({ type: "start", token });
+      turn.then(() => {
+        if (this.#phase !== "line") return;
+        this.#say({ type: "start", token });
+        this.#listener?.started();
+      });
     };
     this.#socket.onmessage = (event) => {
       this.#heardAt = performance.now();

@@ -17,6 +17,8 @@ export class UploadQueue extends EventTarget {
   /** @type {Upload[]} */
   #uploads = [];
   #concurrent = 5;
+  /** @type {Promise<unknown>} */
+  #lastAsked = Promise.resolve();
 
   get uploads() {
     return /** @type {readonly Upload[]} */ (this.#uploads);
@@ -93,6 +95,9 @@ export class UploadQueue extends EventTarget {
     if (room <= 0 || waiting.length === 0) return;
     waiting.sort((a, b) => Number(b.urgent) - Number(a.urgent));
     // Starting one tells of a change and so comes back here, with one fewer waiting.
-    waiting[0].start();
+    const next = waiting[0];
+    next.after = this.#lastAsked;
+    this.#lastAsked = next.asked;
+    next.start();
   }
 }

@@ -57,4 +57,4 @@ async function renew() {
   announce(fresh.querySelector(".file-state")?.textContent?.trim() ?? "");
 }
 
-setTimeout(follow, ASK_MS);
+follow();

@@ -28,6 +28,12 @@ const HOLD_FOR_DIGEST_MS = 15_000;
 /** A connection that held for this long makes its loss a new one, not one more in a row. */
 const STEADY_MS = 30_000;
 
+/** For how long an upload lets the one chosen before it go first: a slow answer must not hold up the others. */
+const ORDER_MS = 3_000;
+
+/** @param {number} ms */
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 export class Upload extends EventTarget {
   /** @type {State} */
   #state = "waiting";
@@ -47,6 +53,13 @@ export class Upload extends EventTarget {
   /** Grows whenever what is under way becomes void, so that a late answer is known as late. */
   #turn = 0;
   #rate = new Rate();
+
+  /** Resolved once the upload has asked for its place in line, or will not. */
+  asked;
+  /** The `asked` of the upload chosen before it: places are asked for in that order. @type {Promise<unknown>} */
+  after = Promise.resolve();
+  /** @type {() => void} */
+  #tellAsked = () => {};
 
   stored = 0;
   /** @type {import("./connection.js").Place | null} */
@@ -71,6 +84,9 @@ export class Upload extends EventTarget {
     this.#file = file;
     this.#ticket = earlier;
     this.#fromEarlier = earlier !== null;
+    this.asked = new Promise((resolve) => {
+      this.#tellAsked = () => resolve(undefined);
+    });
   }
 
   get state() {
@@ -241,8 +257,9 @@ export class Upload extends EventTarget {
         this.#abandon();
         this.#become("cancelled");
       },
+      started: () => this.#tellAsked(),
       ended: (ending) => this.#ended(ending, turn),
-    });
+    }, Promise.race([this.after, wait(ORDER_MS)]));
   }
 
   /** Says `finish` once the digest is there. @param {number} turn */
@@ -379,6 +396,7 @@ export class Upload extends EventTarget {
   /** @param {State} state @param {string} [message] */
   #become(state, message = "") {
     this.#state = state;
+    if (!["waiting", "announcing", "connecting"].includes(state)) this.#tellAsked();
     this.message = message;
     this.#changed();
   }

@@ -70,10 +70,11 @@ class PartialObject(ABC):
 
     @abstractmethod
     async def finish(self) -> OwnDigest:
-        """Make the object durable and visible under its key; afterwards this writer is closed.
+        """Make the object durable and visible under its key; the writer keeps its lock until `close`.
 
-        Finishing again after a crash in between succeeds. The caller has compared sizes and digests before. Raises
-        `RewindError` when bytes accepted before are gone.
+        So the caller can complete its own books before anybody else may judge them. Finishing again after a crash in
+        between succeeds. The caller has compared sizes and digests before. Raises `RewindError` when bytes accepted
+        before are gone.
         """
 
     @abstractmethod

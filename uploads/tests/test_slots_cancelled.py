@@ -14,6 +14,9 @@ from uploads.slots.keeper import SlotKeeper
 from uploads.slots.manager import Granted
 from uploads.tests.slots_rig import LIMITS, WINDOW
 
+# Channels closes old connections around each call: one that an earlier test left open may be touched.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 MOMENTS = range(12)  # more than there are awaits
 
 

@@ -33,6 +33,7 @@ async def put(store: Store, key: str, data: bytes) -> None:
     upload = await store.open(key, len(data))
     await upload.append([data])
     await upload.finish()
+    await upload.close()
 
 
 async def test_what_was_appended_is_read_back_equal(store: Store, key: str) -> None:

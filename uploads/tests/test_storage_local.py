@@ -112,10 +112,9 @@ async def test_who_finishes_an_upload_keeps_it_locked_until_they_close_it(
     store = LocalStore(root)
     upload = await store.open(key, 4)
     await upload.append([b"data"])
-    await upload._work(upload._publish)
+    await upload.finish()
     with pytest.raises(StorageUnavailableError):
         await store.open(key, 4)
-    upload._finished = True
     await upload.close()
     again = await store.open(key, 4)
     assert again.offset == 4

@@ -1,7 +1,7 @@
 """Whom limits count by, which limits are in force, and what they refuse. Needs no Django."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -155,19 +155,23 @@ class Usage:
 
 
 class FileLimitExceeded(Exception):
-    """The file alone is larger than its sender may send; sizes in bytes."""
+    """Files are larger than their sender may send: those at `positions` in the list, the first of `size` bytes."""
 
-    def __init__(self, limit: int, size: int) -> None:
+    def __init__(self, limit: int, size: int, positions: Sequence[int]) -> None:
         super().__init__(f"a file of {size} bytes, with {limit} allowed")
-        self.limit, self.size = limit, size
+        self.limit, self.size, self.positions = limit, size, positions
 
 
 class DayLimitExceeded(Exception):
-    """The day's bytes (`unit` is `bytes`) or files (`unit` is `files`) would be exceeded."""
+    """The day's bytes (`unit` is `bytes`) or files (`unit` is `files`) would be exceeded.
 
-    def __init__(self, unit: str, limit: int, used: int, reserved: int, resets_at: datetime) -> None:
+    `position` is that of the first file in the list that does not fit any more.
+    """
+
+    def __init__(self, unit: str, limit: int, used: int, reserved: int, resets_at: datetime, position: int) -> None:
         super().__init__(f"{used} {unit} used and {reserved} reserved, with {limit} allowed a day")
         self.unit, self.limit, self.used, self.reserved, self.resets_at = unit, limit, used, reserved, resets_at
+        self.position = position
 
     @property
     def remaining(self) -> int:
@@ -222,17 +226,24 @@ def remaining_bytes(limits: PersonLimits, usage: Usage) -> int | None:
     return max(0, limits.daily_bytes - usage.used_bytes - usage.reserved_bytes)
 
 
-def check_file(limits: PersonLimits, size: int) -> None:
-    """Raise `FileLimitExceeded` where a file of `size` bytes is more than its sender may send."""
-    if limits.file_bytes is not None and size > limits.file_bytes:
-        raise FileLimitExceeded(limits.file_bytes, size)
+def check_files(limits: PersonLimits, sizes: Sequence[int]) -> None:
+    """Raise `FileLimitExceeded` where files of these sizes, in bytes, are more than their sender may send."""
+    if limits.file_bytes is None:
+        return
+    too_large = [position for position, size in enumerate(sizes) if size > limits.file_bytes]
+    if too_large:
+        raise FileLimitExceeded(limits.file_bytes, sizes[too_large[0]], too_large)
 
 
-def check_day(limits: PersonLimits, usage: Usage, size: int, day: date) -> None:
-    """Raise `DayLimitExceeded` where one more file of `size` bytes does not fit into what is left of `day`."""
-    most = byte_ceiling(limits)
-    if usage.used_bytes + usage.reserved_bytes + size > most:
-        raise DayLimitExceeded("bytes", most, usage.used_bytes, usage.reserved_bytes, end_of_day(day))
-    most = file_ceiling(limits)
-    if usage.files + 1 > most:
-        raise DayLimitExceeded("files", most, usage.files, 0, end_of_day(day))
+def check_day(limits: PersonLimits, usage: Usage, sizes: Sequence[int], day: date) -> None:
+    """Raise `DayLimitExceeded` where files of these sizes do not all fit into what is left of `day`."""
+    most_bytes, most_files = byte_ceiling(limits), file_ceiling(limits)
+    taken = usage.used_bytes + usage.reserved_bytes
+    for position, size in enumerate(sizes):
+        taken += size
+        if taken > most_bytes:
+            raise DayLimitExceeded(
+                "bytes", most_bytes, usage.used_bytes, usage.reserved_bytes, end_of_day(day), position
+            )
+        if usage.files + position + 1 > most_files:
+            raise DayLimitExceeded("files", most_files, usage.files, 0, end_of_day(day), position)

@@ -7,6 +7,7 @@ transactions never wait for each other crosswise.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -76,21 +77,24 @@ def person_limits(person: rules.Person) -> rules.PersonLimits:
     return rules.person_limits(active_profile(), settings.LIMIT_OVERRIDES, person.audience)
 
 
-def reserve(person: rules.Person, size: int, day: date) -> None:
-    """Reserve `size` bytes and one file of the person's `day`, in one atomic step, or change nothing.
+def reserve(person: rules.Person, sizes: Sequence[int], day: date) -> None:
+    """Reserve files of these sizes, in bytes, of the person's `day`: all of them in one atomic step, or change nothing.
 
     Raises `rules.FileLimitExceeded` and `rules.DayLimitExceeded`. Where limits are not enforced it still records.
     """
-    _refuse_negative(size)
+    if not sizes:
+        return
+    for size in sizes:
+        _refuse_negative(size)
     limits = person_limits(person)
-    rules.check_file(limits, size)
-    while not _take(person.key, day, size, limits):
+    rules.check_files(limits, sizes)
+    while not _take(person.key, day, sizes, limits):
         current = _rows(person.key, day).values_list("used_bytes", "reserved_bytes", "files").first()
         if current is None:
             DailyUsage.objects.bulk_create([DailyUsage(person=person.key, day=day)], ignore_conflicts=True)
         else:
             # Where this does not raise, bytes were given back in between: the next try has room, or new figures.
-            rules.check_day(limits, Usage(*current), size, day)
+            rules.check_day(limits, Usage(*current), sizes, day)
 
 
 def commit(person_key: str, day: date, size: int) -> None:
@@ -149,14 +153,12 @@ def _refuse_negative(size: int) -> None:
         raise ValueError(f"{size} is no size")
 
 
-def _take(person_key: str, day: date, size: int, limits: rules.PersonLimits) -> bool:
+def _take(person_key: str, day: date, sizes: Sequence[int], limits: rules.PersonLimits) -> bool:
     """One conditional UPDATE; False where there is no row yet or no room. The rule itself is `rules.check_day`."""
-    room = (
-        _rows(person_key, day)
-        .alias(taken=TAKEN)
-        .filter(taken__lte=rules.byte_ceiling(limits) - size, files__lt=rules.file_ceiling(limits))
-    )
-    return room.update(reserved_bytes=F("reserved_bytes") + size, files=F("files") + 1) == 1
+    size, files = sum(sizes), len(sizes)
+    most_bytes, most_files = rules.byte_ceiling(limits) - size, rules.file_ceiling(limits) - files
+    room = _rows(person_key, day).alias(taken=TAKEN).filter(taken__lte=most_bytes, files__lte=most_files)
+    return room.update(reserved_bytes=F("reserved_bytes") + size, files=F("files") + files) == 1
 
 
 def _settle(person_key: str, day: date, size: int, *, used: int, files: int) -> None:

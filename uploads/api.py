@@ -19,7 +19,8 @@ from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
 from quotas import services as quotas
-from uploads import links, services
+from uploads import announcing, links, services
+from uploads.announcing import NewUpload
 from uploads.delivery import stream
 from uploads.errors import Gone, InvalidRequest, WrongState, every_error
 from uploads.intake import registry
@@ -85,8 +86,8 @@ async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     caller = await caller_of(request)
     if caller.account_id is not None:
         refuse_forged(request)
-    new = services.NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "")
-    file, token = await services.initiate(new, caller.as_sender(), _idempotency(request, caller))
+    new = NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "")
+    file, token = await announcing.initiate(new, caller.as_sender(), _idempotency(request, caller))
     return {
         "file_id": str(file.pk),
         "filename": file.filename,

@@ -13,6 +13,7 @@ An error knows nothing of HTTP libraries or sockets: `api.py` turns it into a pr
 into an `error` message and a close code.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.utils.functional import Promise
@@ -23,7 +24,8 @@ class UploadError(Exception):
     """A refusal with its cause.
 
     `detail` is the sentence for a person, `retry_after` is in seconds, `extra` holds the further members that
-    wire.md names for the code (such as `limit` and `size`).
+    wire.md names for the code (such as `limit` and `size`), `named` are the files of a batch that are meant, each with
+    the field at fault: `("files.3.size", "film.mkv")`.
     """
 
     code: ClassVar[str]
@@ -32,10 +34,18 @@ class UploadError(Exception):
     retryable: ClassVar[bool] = False
     sentence: ClassVar[str | Promise]
 
-    def __init__(self, detail: str | Promise | None = None, *, retry_after: int | None = None, **extra: Any) -> None:
+    def __init__(
+        self,
+        detail: str | Promise | None = None,
+        *,
+        retry_after: int | None = None,
+        named: Sequence[tuple[str, str]] = (),
+        **extra: Any,
+    ) -> None:
         super().__init__(str(detail or self.code))
         self._detail = detail
         self.retry_after = retry_after
+        self.named = named
         self.extra = extra
         self.noted = False  # True once its cause is kept beside the file
 
@@ -47,7 +57,11 @@ class UploadError(Exception):
     @property
     def members(self) -> dict[str, Any]:
         """The further members of the answer, ready for JSON."""
-        return self.extra
+        if not self.named:
+            return self.extra
+        reason = str(self.sentence)
+        named = [{"field": field, "filename": filename, "reason": reason} for field, filename in self.named]
+        return {**self.extra, "errors": named}
 
 
 class InvalidRequest(UploadError):

@@ -4,10 +4,11 @@ Synchronous; asynchronous callers wrap it. Use-cases (`services`, `cleanup`) and
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -48,6 +49,12 @@ def transition(
                 )
                 return candidate
     return None
+
+
+def retention_end(start: datetime) -> datetime | None:
+    """Until when a file that was completed at `start` can be downloaded; None: it is kept."""
+    days = settings.FILE_RETENTION_DAYS
+    return start + timedelta(days=days) if days else None
 
 
 def settle_quota(file: StoredFile, *, keep_bytes: int | None, forget_file: bool = False) -> bool:

@@ -17,10 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from ninja.utils import check_csrf
 
 from quotas.rules import Person, account_person, address_person
+from uploads.announcing import Sender
 from uploads.errors import Forbidden, InvalidRequest, Unauthorized
 from uploads.intake.origin import is_foreign
 from uploads.models import StoredFile
-from uploads.services import Sender, token_matches
+from uploads.services import token_matches
 
 VISITOR_SALT = "uploads.visitor"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

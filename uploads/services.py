@@ -1,163 +1,30 @@
-"""The use-cases: initiate, authorise, verify, complete, cancel, fail, expire, delete.
+"""The use-cases of a file that was announced: authorise, begin, verify, complete, cancel, fail, expire, delete.
 
 Called by every interface (HTTP, the upload's conversation, admin, commands), and by no store, slot or transfer. Those
 that change the database only are synchronous, since transactions are; those that also reach a live connection or the
 storage are asynchronous.
 """
 
-import hashlib
-import hmac
-import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
-from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from quotas import rules
-from quotas import services as quotas
 from quotas.rules import Person
-from uploads import lifecycle
-from uploads.errors import (
-    DailyLimitExceeded,
-    FileTooLarge,
-    Gone,
-    NotFound,
-    StorageFull,
-    Unauthorized,
-    UploadError,
-    WrongState,
-)
-from uploads.models import FileEvent, StoredFile
+from uploads import announcing, lifecycle, tokens
+from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
+from uploads.models import StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests, StorageUnavailableError
 
-IDEMPOTENCY_WINDOW = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class NewUpload:
-    """What a sender announces: a cleaned name (`names.py`), bytes, and `sha256` in lower-case hex or empty."""
-
-    filename: str
-    size: int
-    content_type: str = ""
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Sender:
-    """Who announces it: whom limits count by, the account if any, and the visitor whose browser it is."""
-
-    person: Person
-    account_id: int | None
-    visitor: str
-
-
-def _digest(text: str) -> str:
-    # A token that somebody made up may hold half a surrogate pair; it is wrong, not a fault.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = None) -> tuple[StoredFile, str]:
-    """Announce a file: its row, its reservation and a fresh upload token, in one step.
-
-    `idempotency` names one request of this sender: within a day it gives the same file again, with a new token.
-    Raises `FileTooLarge`, `DailyLimitExceeded`, and `StorageFull` for what has no room as things stand.
-    """
-    room = await get_store().room()
-    return await database_sync_to_async(_initiate)(new, sender, idempotency, room)
-
-
-def _initiate(new: NewUpload, sender: Sender, idempotency: str | None, room: int | None) -> tuple[StoredFile, str]:
-    token = secrets.token_urlsafe(32)
-    now = timezone.now()
-    key = _digest(idempotency) if idempotency else None
-    try:
-        with transaction.atomic():
-            if key and (again := _same_request(key, token, now)):
-                return again, token
-            if room is not None and new.size > room:
-                raise StorageFull()
-            day = rules.utc_day(now)
-            reserve(sender.person, new.size, day)
-            file = StoredFile.objects.create(
-                filename=new.filename,
-                size=new.size,
-                content_type=new.content_type,
-                expected_sha256=new.sha256,
-                owner_id=sender.account_id,
-                visitor=sender.visitor,
-                person=sender.person.key,
-                token_digest=_digest(token),
-                idempotency_digest=key,
-                storage=get_store().name,
-                quota_day=day,
-                quota_reserved=True,
-                created_at=now,
-                upload_expires_at=now + timedelta(hours=settings.UPLOAD_EXPIRES_HOURS),
-                expires_at=_retention_end(now),
-            )
-            FileEvent.objects.create(file=file, at=now, new_status=Status.PENDING, actor=sender.person.key)
-            return file, token
-    except IntegrityError:
-        # The same request came twice at once, and the other was first.
-        if key and (again := _same_request(key, token, now)):
-            return again, token
-        raise
-
-
-def _same_request(key: str, token: str, now: datetime) -> StoredFile | None:
-    file = StoredFile.objects.filter(idempotency_digest=key).first()
-    if file is None:
-        return None
-    if file.created_at <= now - IDEMPOTENCY_WINDOW:
-        StoredFile.objects.filter(pk=file.pk).update(idempotency_digest=None)
-        return None
-    file.token_digest = _digest(token)
-    StoredFile.objects.filter(pk=file.pk).update(token_digest=file.token_digest)
-    return file
-
-
-def _retention_end(start: datetime) -> datetime | None:
-    days = settings.FILE_RETENTION_DAYS
-    return start + timedelta(days=days) if days else None
-
-
-def reserve(person: Person, size: int, day: Any) -> None:
-    """Reserve quota; the refusals of `quotas` come out as ours."""
-    try:
-        quotas.reserve(person, size, day)
-    except rules.FileLimitExceeded as error:
-        raise FileTooLarge(
-            _("The file has %(size)s bytes; at most %(limit)s are allowed.")
-            % {"size": error.size, "limit": error.limit},
-            limit=error.limit,
-            size=error.size,
-        ) from error
-    except rules.DayLimitExceeded as error:
-        # A day that is over has no more room at its midnight: what was reserved on it may still be given back.
-        reset = max(error.resets_at, rules.end_of_day(rules.utc_day(timezone.now())))
-        seconds = max(1, int((reset - timezone.now()).total_seconds()))
-        raise DailyLimitExceeded(
-            retry_after=seconds,
-            unit=error.unit,
-            limit=error.limit,
-            used=error.used,
-            reserved=error.reserved,
-            remaining=error.remaining,
-        ) from error
-
 
 def token_matches(file: StoredFile, token: str) -> bool:
-    return hmac.compare_digest(file.token_digest, _digest(token))
+    return tokens.matches(file.token_digest, token)
 
 
 def find(file_id: UUID | str) -> StoredFile:
@@ -206,7 +73,7 @@ def begin_upload(file: StoredFile) -> None:
         taken = StoredFile.objects.filter(pk=file.pk, status=Status.PENDING, quota_reserved=False)
         if taken.update(quota_reserved=True):
             person = Person(file.person, "registered" if file.owner_id else "anonymous", file.owner_id)
-            reserve(person, file.size, file.quota_day)
+            announcing.reserve(person, [file.size], file.quota_day)
         StoredFile.objects.filter(pk=file.pk).update(last_seen_at=now)
 
 
@@ -255,7 +122,7 @@ def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any]) -> boo
             receipt=receipt,
             stored_bytes=file.size,
             completed_at=now,
-            expires_at=_retention_end(now),
+            expires_at=lifecycle.retention_end(now),
             error_code="",
             error_detail="",
         )

@@ -55,7 +55,7 @@ def all_at_once(action: Callable, arguments: Iterable) -> list:
 
 def try_to_reserve(size: int) -> bool:
     try:
-        services.reserve(SOMEBODY, size, DAY)
+        services.reserve(SOMEBODY, [size], DAY)
     except DayLimitExceeded:
         return False
     return True
@@ -91,7 +91,7 @@ def test_of_mixed_sizes_none_is_refused_that_would_still_fit(seed: int) -> None:
 @pytest.mark.parametrize("together", range(5))
 def test_the_first_file_of_a_day_is_counted_once_for_each_who_sends_one(together: int) -> None:
     day = date(2026, 1, 1 + together)
-    all_at_once(lambda _: services.reserve(SOMEBODY, 1, day), range(TOGETHER))
+    all_at_once(lambda _: services.reserve(SOMEBODY, [1], day), range(TOGETHER))
     assert services.usage(SOMEBODY.key, day) == Usage(0, TOGETHER, TOGETHER)
     assert DailyUsage.objects.filter(day=day).count() == 1
 
@@ -143,7 +143,7 @@ def test_a_reservation_that_is_rolled_back_leaves_its_room_to_the_one_who_waits(
     def reserve_and_fail() -> None:
         try:
             with transaction.atomic():
-                services.reserve(SOMEBODY, 10, DAY)
+                services.reserve(SOMEBODY, [10], DAY)
                 reserved.set()
                 waiting.wait(20)
                 raise LookupError
@@ -175,7 +175,7 @@ sys.stdin.readline()
 granted = 0
 for _ in range(50):
     try:
-        services.reserve(rules.address_person("192.0.2.7"), 10, datetime.date(2026, 11, 23))
+        services.reserve(rules.address_person("192.0.2.7"), [10], datetime.date(2026, 11, 23))
         granted += 1
     except rules.DayLimitExceeded:
         pass

@@ -112,36 +112,53 @@ LIMITS = PersonLimits(True, file_bytes=100, daily_bytes=250, daily_files=3)
 
 
 def test_a_file_of_exactly_the_limit_is_allowed_and_one_byte_more_is_not() -> None:
-    rules.check_file(LIMITS, 100)
+    rules.check_files(LIMITS, [100])
     with pytest.raises(FileLimitExceeded) as refusal:
-        rules.check_file(LIMITS, 101)
+        rules.check_files(LIMITS, [101])
     assert (refusal.value.limit, refusal.value.size) == (100, 101)
 
 
 def test_any_file_is_allowed_without_a_limit() -> None:
-    rules.check_file(PersonLimits(True), 5_497_558_138_880)
+    rules.check_files(PersonLimits(True), [5_497_558_138_880])
 
 
 def test_the_last_byte_of_the_day_is_allowed_and_one_more_is_not() -> None:
-    rules.check_day(LIMITS, Usage(100, 50, 1), 100, DAY)
+    rules.check_day(LIMITS, Usage(100, 50, 1), [100], DAY)
     with pytest.raises(DayLimitExceeded) as refusal:
-        rules.check_day(LIMITS, Usage(100, 51, 1), 100, DAY)
+        rules.check_day(LIMITS, Usage(100, 51, 1), [100], DAY)
     error = refusal.value
     assert (error.unit, error.limit, error.used, error.reserved, error.remaining) == ("bytes", 250, 100, 51, 99)
     assert error.resets_at == datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def test_the_last_file_of_the_day_is_allowed_and_one_more_is_not() -> None:
-    rules.check_day(LIMITS, Usage(0, 0, 2), 0, DAY)
+    rules.check_day(LIMITS, Usage(0, 0, 2), [0], DAY)
     with pytest.raises(DayLimitExceeded) as refusal:
-        rules.check_day(LIMITS, Usage(0, 0, 3), 0, DAY)
+        rules.check_day(LIMITS, Usage(0, 0, 3), [0], DAY)
     assert (refusal.value.unit, refusal.value.limit, refusal.value.remaining) == ("files", 3, 0)
+
+
+def test_of_a_list_every_file_that_is_too_large_is_named() -> None:
+    rules.check_files(LIMITS, [100, 0, 100])
+    with pytest.raises(FileLimitExceeded) as refusal:
+        rules.check_files(LIMITS, [100, 101, 5, 102])
+    assert (refusal.value.positions, refusal.value.size) == ([1, 3], 101)
+
+
+def test_of_a_list_the_first_file_that_does_not_fit_into_the_day_is_named() -> None:
+    rules.check_day(LIMITS, Usage(100, 50, 0), [50, 50, 0], DAY)
+    with pytest.raises(DayLimitExceeded) as refusal:
+        rules.check_day(LIMITS, Usage(100, 50, 0), [50, 51, 99], DAY)
+    assert (refusal.value.unit, refusal.value.position, refusal.value.remaining) == ("bytes", 1, 100)
+    with pytest.raises(DayLimitExceeded) as refusal:
+        rules.check_day(LIMITS, Usage(0, 0, 1), [1, 1, 1], DAY)
+    assert (refusal.value.unit, refusal.value.position, refusal.value.remaining) == ("files", 2, 2)
 
 
 def test_nothing_remains_rather_than_less_than_nothing_when_a_limit_was_lowered() -> None:
     assert rules.remaining_bytes(LIMITS, Usage(300, 50, 1)) == 0
     with pytest.raises(DayLimitExceeded) as refusal:
-        rules.check_day(LIMITS, Usage(300, 50, 1), 1, DAY)
+        rules.check_day(LIMITS, Usage(300, 50, 1), [1], DAY)
     assert refusal.value.remaining == 0
 
 
@@ -152,9 +169,9 @@ def test_what_remains_counts_used_and_reserved_bytes() -> None:
 
 def test_even_without_a_limit_a_sum_never_leaves_its_column() -> None:
     full = Usage(rules.MOST_BYTES - 10, 5, 1)
-    rules.check_day(PersonLimits(False), full, 5, DAY)
+    rules.check_day(PersonLimits(False), full, [5], DAY)
     with pytest.raises(DayLimitExceeded):
-        rules.check_day(PersonLimits(False), full, 6, DAY)
+        rules.check_day(PersonLimits(False), full, [6], DAY)
 
 
 # --- Days -------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from quotas.models import DailyUsage
 from quotas.rules import address_person, utc_day
-from uploads import cleanup, services
+from uploads import announcing, cleanup, services
+from uploads.announcing import NewUpload, Sender
 from uploads.models import FileEvent, StoredFile
-from uploads.services import NewUpload, Sender
 from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.local import LocalStore
@@ -36,7 +36,7 @@ async def store(settings: Any, tmp_path: Path) -> AsyncIterator[LocalStore]:
 
 
 async def announce(size: int = 10) -> StoredFile:
-    file, _token = await services.initiate(NewUpload("file", size), Sender(PERSON, None, "visitor"))
+    file, _token = await announcing.initiate(NewUpload("file", size), Sender(PERSON, None, "visitor"))
     return file
 
 

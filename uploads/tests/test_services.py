@@ -14,10 +14,10 @@ from django.utils import timezone
 from quotas.models import AudienceLimit, DailyUsage, LimitProfile
 from quotas.rules import address_person, utc_day
 from quotas.services import seed_profiles
-from uploads import lifecycle, services
+from uploads import announcing, lifecycle, services
+from uploads.announcing import NewUpload, Sender
 from uploads.errors import ChecksumMismatch, DailyLimitExceeded, FileTooLarge, Gone, UploadError, WrongState
 from uploads.models import FileEvent, StoredFile
-from uploads.services import NewUpload, Sender
 from uploads.states import TRANSITIONS, Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests
@@ -37,7 +37,7 @@ async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
 
 
 async def announce(size: int = 10, key: str | None = None) -> StoredFile:
-    return (await services.initiate(NewUpload("file", size), SENDER, key))[0]
+    return (await announcing.initiate(NewUpload("file", size), SENDER, key))[0]
 
 
 async def stored(file: StoredFile, data: bytes) -> None:
@@ -206,6 +206,14 @@ async def test_the_same_request_a_day_later_is_a_new_file() -> None:
     assert (await announce(10, "key")).pk == first.pk
     await StoredFile.objects.filter(pk=first.pk).aupdate(created_at=timezone.now() - timedelta(hours=25))
     assert (await announce(10, "key")).pk != first.pk
+
+
+async def test_the_same_request_twice_at_once_is_one_file_even_where_it_takes_the_last_room() -> None:
+    await limit(daily_bytes=10)
+    ask = sync_to_async(announcing._initiate, thread_sensitive=False)  # in threads of their own, as requests have
+    answers = await asyncio.gather(*(ask(NewUpload("file", 10), SENDER, "key", None) for _ in range(8)))
+    assert len({file.pk for file, _token in answers}) == 1
+    assert await figures() == (0, 10, 1)
 
 
 async def test_a_fault_is_kept_beside_the_file_once_a_minute() -> None:

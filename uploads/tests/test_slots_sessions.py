@@ -15,13 +15,13 @@ from channels.db import database_sync_to_async
 from quotas.models import LimitProfile
 from quotas.rules import address_person
 from quotas.services import seed_profiles
-from uploads import services
+from uploads import announcing, services
+from uploads.announcing import NewUpload, Sender
 from uploads.errors import UploadError
 from uploads.intake import registry
 from uploads.intake.events import ConnectionLost
 from uploads.intake.session import UploadSession
 from uploads.models import StoredFile
-from uploads.services import NewUpload, Sender
 from uploads.slots.keeper import SlotKeeper, get_keeper
 from uploads.states import ACTIVE, Status
 from uploads.storage import get_store
@@ -114,7 +114,7 @@ async def keeper(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 async def announce(chance: random.Random) -> Upload:
     person = address_person(f"192.0.2.{chance.randrange(3)}")
-    file, token = await services.initiate(NewUpload("film.mkv", SIZE), Sender(person, None, "visitor"))
+    file, token = await announcing.initiate(NewUpload("film.mkv", SIZE), Sender(person, None, "visitor"))
     return Upload(file, token, chance)
 
 

@@ -12,12 +12,12 @@ import pytest
 from channels.db import database_sync_to_async
 
 from quotas.rules import address_person
-from uploads import services
+from uploads import announcing, services
+from uploads.announcing import NewUpload, Sender
 from uploads.errors import Cancelled, ServerRestart, StorageUnavailable
 from uploads.intake import registry
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
-from uploads.services import NewUpload, Sender
 from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests, PartialObject
@@ -48,7 +48,7 @@ async def store(settings: Any, tmp_path: Path) -> AsyncIterator[LocalStore]:
 async def whole_upload() -> tuple[StoredFile, PartialObject]:
     """An upload whose bytes are all stored and whose sender said `finish`."""
     person = address_person("192.0.2.7")
-    file, _token = await services.initiate(NewUpload("film.mkv", len(DATA)), Sender(person, None, "visitor"))
+    file, _token = await announcing.initiate(NewUpload("film.mkv", len(DATA)), Sender(person, None, "visitor"))
     partial = await get_store().open(str(file.pk), file.size)
     await partial.append([DATA])
     assert await database_sync_to_async(services.begin_verifying)(file.pk)

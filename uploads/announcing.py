@@ -1,0 +1,154 @@
+"""The use-case of announcing files: rows, reservations and fresh upload tokens in one step, for all or for none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from quotas import rules
+from quotas import services as quotas
+from quotas.rules import Person
+from uploads import tokens
+from uploads.errors import DailyLimitExceeded, FileTooLarge, StorageFull
+from uploads.lifecycle import retention_end
+from uploads.models import FileEvent, StoredFile
+from uploads.states import Status
+from uploads.storage import get_store
+
+IDEMPOTENCY_WINDOW = timedelta(days=1)
+
+Announced = tuple[StoredFile, str]  # the row, and the upload token, which is told this once
+
+
+@dataclass(frozen=True)
+class NewUpload:
+    """What a sender announces: a cleaned name (`names.py`), bytes, and `sha256` in lower-case hex or empty."""
+
+    filename: str
+    size: int
+    content_type: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who announces it: whom limits count by, the account if any, and the visitor whose browser it is."""
+
+    person: Person
+    account_id: int | None
+    visitor: str
+
+
+async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = None) -> Announced:
+    """Announce a file: its row, its reservation and a fresh upload token, in one step.
+
+    `idempotency` names one request of this sender: within a day it gives the same file again, with a new token.
+    Raises `FileTooLarge`, `DailyLimitExceeded`, and `StorageFull` for what has no room as things stand.
+    """
+    room = await get_store().room()
+    return await database_sync_to_async(_initiate)(new, sender, idempotency, room)
+
+
+def _initiate(new: NewUpload, sender: Sender, idempotency: str | None, room: int | None) -> Announced:
+    key = tokens.digest(idempotency) if idempotency else None
+    try:
+        with transaction.atomic():
+            if key and (again := _same_request(key)):
+                return again
+            [announced] = _announce([new], sender, room, key=key)
+            return announced
+    except (IntegrityError, DailyLimitExceeded):
+        # The same request came twice at once, and the other was first: it may have taken the key or the last room.
+        if key and (again := _same_request(key)):
+            return again
+        raise
+
+
+def _same_request(key: str) -> Announced | None:
+    now = timezone.now()
+    file = StoredFile.objects.filter(idempotency_digest=key).first()
+    if file is None:
+        return None
+    if file.created_at <= now - IDEMPOTENCY_WINDOW:
+        StoredFile.objects.filter(pk=file.pk).update(idempotency_digest=None)
+        return None
+    token = tokens.new_token()
+    file.token_digest = tokens.digest(token)
+    StoredFile.objects.filter(pk=file.pk).update(token_digest=file.token_digest)
+    return file, token
+
+
+def _announce(new: Sequence[NewUpload], sender: Sender, room: int | None, *, key: str | None = None) -> list[Announced]:
+    """The rows of all these files, in their order, and what they reserve. Belongs into a transaction of the caller's.
+
+    `room` is what the storage has, in bytes; `key` makes a request of a single file known again.
+    """
+    now = timezone.now()
+    day = rules.utc_day(now)
+    sizes = [upload.size for upload in new]
+    reserve(sender.person, sizes, day)
+    if room is not None and sum(sizes) > room:
+        raise StorageFull()
+    announced = [_announced(upload, sender, now, day, key) for upload in new]
+    StoredFile.objects.bulk_create(file for file, _token in announced)
+    FileEvent.objects.bulk_create(
+        FileEvent(file=file, at=now, new_status=Status.PENDING, actor=sender.person.key) for file, _token in announced
+    )
+    return announced
+
+
+def _announced(new: NewUpload, sender: Sender, now: datetime, day: date, key: str | None) -> Announced:
+    token = tokens.new_token()
+    file = StoredFile(
+        filename=new.filename,
+        size=new.size,
+        content_type=new.content_type,
+        expected_sha256=new.sha256,
+        owner_id=sender.account_id,
+        visitor=sender.visitor,
+        person=sender.person.key,
+        token_digest=tokens.digest(token),
+        idempotency_digest=key,
+        storage=get_store().name,
+        quota_day=day,
+        quota_reserved=True,
+        created_at=now,
+        upload_expires_at=now + timedelta(hours=settings.UPLOAD_EXPIRES_HOURS),
+        expires_at=retention_end(now),
+    )
+    return file, token
+
+
+def reserve(person: Person, sizes: Sequence[int], day: date, *, names: Sequence[str] = ()) -> None:
+    """Reserve quota for files of these sizes, all or none; the refusals of `quotas` come out as ours.
+
+    With `names`, those of a batch, a refusal names the files that it is about.
+    """
+    try:
+        quotas.reserve(person, sizes, day)
+    except rules.FileLimitExceeded as error:
+        raise FileTooLarge(
+            _("The file has %(size)s bytes; at most %(limit)s are allowed.")
+            % {"size": error.size, "limit": error.limit},
+            named=[(f"files.{position}.size", names[position]) for position in error.positions] if names else (),
+            limit=error.limit,
+            size=error.size,
+        ) from error
+    except rules.DayLimitExceeded as error:
+        # A day that is over has no more room at its midnight: what was reserved on it may still be given back.
+        reset = max(error.resets_at, rules.end_of_day(rules.utc_day(timezone.now())))
+        seconds = max(1, int((reset - timezone.now()).total_seconds()))
+        raise DailyLimitExceeded(
+            retry_after=seconds,
+            named=[(f"files.{error.position}.size", names[error.position])] if names else (),
+            unit=error.unit,
+            limit=error.limit,
+            used=error.used,
+            reserved=error.reserved,
+            remaining=error.remaining,
+        ) from error

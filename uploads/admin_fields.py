@@ -80,7 +80,7 @@ class FileFields:
 
     @admin.display(description=_("state"), ordering="status")
     def shown_state(self, file: StoredFile) -> str:
-        state = now_of(file).state(file)
+        state = now_of(file).row_state(file)
         words: Any = shown.STATE_WORDS[state]
         ticket = now_of(file).tickets.get(str(file.pk))
         if ticket is not None and state == shown.Shown.QUEUED:

@@ -23,7 +23,6 @@ from uploads import announcing, links, services
 from uploads.announcing import NewUpload
 from uploads.delivery import stream
 from uploads.errors import Gone, InvalidRequest, WrongState, every_error
-from uploads.intake import registry
 from uploads.models import StoredFile
 from uploads.people import Caller, authorise, caller_of, refuse_foreign, refuse_forged
 from uploads.problems import from_exception, problem
@@ -38,9 +37,8 @@ from uploads.schemas import (
     StatusOut,
     timestamp,
 )
-from uploads.shown import Look, look
+from uploads.shown import Facts, look, true_facts
 from uploads.slots.manager import TicketView
-from uploads.states import ACTIVE
 from uploads.states import Status as State
 from uploads.storage import get_store
 
@@ -133,10 +131,11 @@ async def status(request: HttpRequest, file_id: str) -> Any:
     services.refuse_gone(file)
     now = await look()
     place = now.place(file)
+    [facts] = await true_facts([file], now)
     answer: dict[str, Any] = {
         "file_id": str(file.pk),
-        "status": now.state(file),
-        "offset": await _offset(file),
+        "status": facts.state,
+        "offset": facts.offset,
         "size": file.size,
         "upload_expires_at": timestamp(file.upload_expires_at),
     }
@@ -145,16 +144,6 @@ async def status(request: HttpRequest, file_id: str) -> Any:
     if file.error_code and (error := every_error().get(file.error_code)):
         answer["error"] = {"code": error.code, "detail": str(error.sentence), "retryable": error.retryable}
     return answer
-
-
-async def _offset(file: StoredFile) -> int:
-    """The bytes stored, by the connection that moves them or else by the storage itself."""
-    if file.status == State.COMPLETED:
-        return file.size
-    if file.status not in ACTIVE:
-        return 0
-    live = registry.stored_bytes(str(file.pk))
-    return live if live is not None else await get_store().stored_bytes(str(file.pk))
 
 
 @api.post("/v1/upload/cancel/{file_id}", response={200: CancelOut, **ERRORS}, tags=["upload"])
@@ -174,15 +163,16 @@ async def quota_info(request: HttpRequest) -> Any:
     return await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now())
 
 
-def meta_of(file: StoredFile, now: Look) -> dict[str, Any]:
-    """The public facts of a file; never who sent it."""
+def meta_of(facts: Facts) -> dict[str, Any]:
+    """The public facts of a file; never who sent it, nor which batch it belongs to."""
+    file = facts.file
     return {
         "file_id": str(file.pk),
         "filename": file.filename,
         "size": file.size,
         "content_type": file.content_type,
-        "status": now.state(file),
-        "offset": file.size if file.status == State.COMPLETED else now.stored(file),
+        "status": facts.state,
+        "offset": facts.offset,
         "sha256": file.sha256 or None,
         "created_at": timestamp(file.created_at),
         "expires_at": timestamp(file.expires_at),
@@ -196,7 +186,8 @@ async def meta(request: HttpRequest, file_id: str) -> Any:
     """The public facts of a file."""
     file = await database_sync_to_async(services.find)(file_id)
     services.refuse_gone(file)
-    return meta_of(file, await look()) | {"offset": await _offset(file)}
+    [facts] = await true_facts([file], await look())
+    return meta_of(facts)
 
 
 @api.delete("/v1/files/{file_id}", response={204: None, **ERRORS}, tags=["files"])
@@ -224,7 +215,7 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
     now = await look()
     origin = links.origin_of_request(request)
     items = [
-        meta_of(file, now)
+        meta_of(now.facts(file))
         | {
             "share_url": links.share_url(origin, file.pk),
             "upload_expires_at": timestamp(file.upload_expires_at),
@@ -264,10 +255,9 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
 
 async def _downloadable(file_id: str) -> StoredFile:
     file = await database_sync_to_async(services.find)(file_id)
+    is_whole = file.status == State.COMPLETED
+    file.status = file.status_at(timezone.now()) if is_whole else (await look()).state(file)
     services.refuse_gone(file, State.CANCELLED, State.FAILED, State.EXPIRED)
-    if file.expires_at is not None and file.status == State.COMPLETED and file.expires_at <= timezone.now():
-        file.status = State.EXPIRED  # the cleanup has not come by yet
-        services.refuse_gone(file, State.EXPIRED)
     if file.status != State.COMPLETED:
         raise WrongState(_("This file is not complete yet."))
     return file

@@ -1,4 +1,4 @@
-"""The addresses that answers carry: paths from the root, but for share links, which are absolute."""
+"""The addresses that answers carry: paths from the root, but for the links that people pass on, which are absolute."""
 
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,15 @@ def share_path(file_id: UUID | str) -> str:
 def share_url(origin: str, file_id: UUID | str) -> str:
     """The absolute address of the download page; `origin` is where this request came in."""
     return f"{settings.PUBLIC_URL or origin}{share_path(file_id)}"
+
+
+def batch_path(batch_id: UUID | str) -> str:
+    return f"/b/{batch_id}"
+
+
+def batch_url(origin: str, batch_id: UUID | str) -> str:
+    """The absolute address of a batch's page."""
+    return f"{settings.PUBLIC_URL or origin}{batch_path(batch_id)}"
 
 
 def origin_of_request(request: HttpRequest) -> str:

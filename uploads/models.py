@@ -1,13 +1,14 @@
 """Files and their history. Services change them; nothing else does, and no `save()` has side effects."""
 
 import uuid
+from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from uploads.states import Status
+from uploads.states import Status, status_at
 
 STATUS_CHOICES = [
     (Status.PENDING, _("not complete")),
@@ -20,6 +21,34 @@ STATUS_CHOICES = [
 ]
 
 
+class Batch(models.Model):
+    """Files that were announced together and are passed on by one link. It stays when they are gone, as history."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    title = models.CharField(_("title"), max_length=255, blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("owner"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="batches",
+    )
+    visitor = models.CharField(_("visitor"), max_length=64, blank=True, help_text=_("who sent it, without an account"))
+    person = models.CharField(_("counts for"), max_length=80, help_text=_("account or address that limits count by"))
+    idempotency_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001 - null is unique any number of times
+    created_at = models.DateTimeField(_("announced"))
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["-created_at"], name="batch_by_age")]
+
+    def __str__(self) -> str:
+        return self.title or str(self.pk)
+
+
 class StoredFile(models.Model):
     """One file that somebody sends: announced, uploaded, stored, and in the end gone. Sizes are in bytes."""
 
@@ -28,6 +57,18 @@ class StoredFile(models.Model):
     size = models.BigIntegerField(_("size in bytes"))
     content_type = models.CharField(_("content type"), max_length=255, blank=True)
     status = models.CharField(_("state"), max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
+
+    batch = models.ForeignKey(
+        Batch,
+        verbose_name=_("batch"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="files",
+        db_index=False,  # `file_place_in_batch` is one
+    )
+    path = models.CharField(_("folder"), max_length=1024, blank=True)
+    position = models.PositiveIntegerField(_("place in its batch"), default=0)
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -79,10 +120,17 @@ class StoredFile(models.Model):
             models.CheckConstraint(
                 condition=models.Q(status__in=[status.value for status in Status]), name="file_status_known"
             ),
+            models.UniqueConstraint(
+                fields=["batch", "position"], condition=models.Q(batch__isnull=False), name="file_place_in_batch"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.filename
+
+    def status_at(self, now: datetime) -> Status:
+        """What it counts as at `now`, whether or not the cleanup has come by (`states.py`)."""
+        return status_at(now, self.status, upload_expires_at=self.upload_expires_at, expires_at=self.expires_at)
 
 
 class FileEvent(models.Model):

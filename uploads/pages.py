@@ -85,18 +85,12 @@ def shared_file(file: StoredFile, now: datetime) -> SharedFile:
         name="" if is_deleted else readable_name(file.filename),
         size=file.size,
         kind=kind_in_words(file.content_type),
-        status=_status_at(file, now),
+        status=file.status_at(now),
         percent=100 * file.stored_bytes // file.size if file.size else 100,
         sha256=file.sha256,
         expires_at=file.expires_at,
         download_url=download_path(file.pk),
     )
-
-
-def _status_at(file: StoredFile, now: datetime) -> str:
-    """The stored state, or `expired` where the time is over and the cleanup has not come by yet."""
-    end = {Status.COMPLETED.value: file.expires_at, Status.PENDING.value: file.upload_expires_at}.get(file.status)
-    return Status.EXPIRED.value if end is not None and end <= now else file.status
 
 
 @require_safe

@@ -30,12 +30,20 @@ def token_matches(file: StoredFile, token: str) -> bool:
 def find(file_id: UUID | str) -> StoredFile:
     """The file, in whatever state. Raises `NotFound`."""
     try:
-        key = UUID(str(file_id))
-        if str(key) != str(file_id).lower():
-            raise ValueError("only the plain form is an address")
-        return StoredFile.objects.get(pk=key)
-    except (ValueError, StoredFile.DoesNotExist):
+        return StoredFile.objects.get(pk=plain_uuid(file_id))
+    except StoredFile.DoesNotExist:
         raise NotFound() from None
+
+
+def plain_uuid(text: UUID | str) -> UUID:
+    """The id that an address names. Raises `NotFound` for what is none, and for other forms of one."""
+    try:
+        key = UUID(str(text))
+    except ValueError:
+        raise NotFound() from None
+    if str(key) != str(text).lower():
+        raise NotFound()
+    return key
 
 
 def authorise_upload(file_id: str, token: str) -> StoredFile:

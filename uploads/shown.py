@@ -1,9 +1,12 @@
 """How a file looks right now: its row, with what its slot lease and its connection say. For people who look on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from uploads.errors import every_error
@@ -13,6 +16,9 @@ from uploads.models import STATUS_CHOICES, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotsUnavailableError, TicketView, WaitingFor
 from uploads.states import ACTIVE, TERMINAL, Shown, Status
+from uploads.storage import get_store
+
+ASKED_AT_ONCE = 4
 
 STATE_WORDS: dict[str, Any] = {str(value): word for value, word in STATUS_CHOICES} | {
     Shown.QUEUED.value: _("in the line"),
@@ -54,8 +60,14 @@ class Look:
     tickets: Mapping[str, TicketView]
     transfers: Mapping[str, TransferView]
     slots_known: bool = True
+    at: datetime = field(default_factory=timezone.now)
 
     def state(self, file: StoredFile) -> str:
+        """What the file counts as: `row_state`, or `expired` where its time is over and the cleanup has not come."""
+        state = self.row_state(file)
+        return file.status_at(self.at).value if state == file.status else state
+
+    def row_state(self, file: StoredFile) -> str:
         """The stored state, or for a pending file `queued` or `uploading`, as its lease says."""
         key = str(file.pk)
         if file.status == Status.PENDING and key in self.leases:
@@ -77,6 +89,43 @@ class Look:
             return 0
         transfer = self.transfers.get(str(file.pk)) if file.status in ACTIVE else None
         return transfer.stored if transfer else file.stored_bytes
+
+    def facts(self, file: StoredFile) -> "Facts":
+        state = self.state(file)
+        return Facts(file, state, 0 if state in TERMINAL else self.stored(file))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A file as anybody with its link may see it: its row, its state as shown, and the bytes stored."""
+
+    file: StoredFile
+    state: str
+    offset: int
+
+
+async def true_facts(files: Sequence[StoredFile], now: Look) -> list[Facts]:
+    """The facts of these files, in their order, with offsets that are true even after a kill.
+
+    The storage is asked, but only about unfinished files that were seen before and have no connection now, and about
+    few at a time: what moves the bytes of uploads waits for the same threads. Raises `StorageError`.
+    """
+    gate = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def ask(known: Facts) -> Facts:
+        async with gate:
+            return replace(known, offset=await get_store().stored_bytes(str(known.file.pk)))
+
+    facts = [now.facts(file) for file in files]
+    unsure = [at for at, known in enumerate(facts) if _may_be_behind(known, now)]
+    for at, asked in zip(unsure, await asyncio.gather(*(ask(facts[at]) for at in unsure)), strict=True):
+        facts[at] = asked
+    return facts
+
+
+def _may_be_behind(known: Facts, now: Look) -> bool:
+    seen = known.file.last_seen_at is not None and str(known.file.pk) not in now.transfers
+    return seen and known.file.status in ACTIVE and known.state not in TERMINAL
 
 
 def percent(stored: int, size: int) -> int:

@@ -4,6 +4,8 @@
 killed worker leaves no stale state behind.
 """
 
+from collections.abc import Collection
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -24,6 +26,17 @@ class Shown(StrEnum):
     UPLOADING = "uploading"
 
 
+class BatchStatus(StrEnum):
+    """What a batch is called: made of the states of its files, and stored nowhere."""
+
+    UPLOADING = "uploading"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.VERIFYING, Status.CANCELLED, Status.FAILED, Status.EXPIRED}),
     # Back to pending when the worker that verified was lost.
@@ -41,3 +54,24 @@ TERMINAL = frozenset(status for status, onward in TRANSITIONS.items() if not onw
 
 def may_become(old: str, new: str) -> bool:
     return Status(new) in TRANSITIONS[Status(old)]
+
+
+def status_at(now: datetime, status: str, *, upload_expires_at: datetime, expires_at: datetime | None) -> Status:
+    """What a file counts as at `now`: `expired` as soon as its time is over, also before the cleanup comes by."""
+    stored = Status(status)
+    end = {Status.PENDING: upload_expires_at, Status.COMPLETED: expires_at}.get(stored)
+    return Status.EXPIRED if end is not None and end <= now else stored
+
+
+def batch_status(states: Collection[str]) -> BatchStatus | None:
+    """What a batch of files in these states, stored or shown, is called; None where all of them were deleted."""
+    left = set(states) - {Status.DELETED}
+    if not left:
+        return None
+    if left & (ACTIVE | set(Shown)):
+        return BatchStatus.UPLOADING
+    if Status.COMPLETED in left:
+        return BatchStatus.COMPLETED if set(states) == {Status.COMPLETED} else BatchStatus.PARTIAL
+    if Status.FAILED in left:
+        return BatchStatus.FAILED
+    return BatchStatus.CANCELLED if left == {Status.CANCELLED} else BatchStatus.EXPIRED

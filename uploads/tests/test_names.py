@@ -1,0 +1,81 @@
+"""Names of files, folders and batches: any is welcome, none can do harm."""
+
+import unicodedata
+
+import pytest
+
+from uploads.names import BadNameError, clean_filename, clean_path, clean_title
+
+
+def test_a_file_name_keeps_everything_but_what_could_break_a_line_or_a_folder() -> None:
+    assert clean_filename("फ़ाइल 😀.txt") == unicodedata.normalize("NFC", "फ़ाइल 😀.txt")
+    assert clean_filename("../a\\b\r\n\x00") == ".._a_b___"
+    assert clean_filename("x" * 255) == "x" * 255
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "\ud800", "e\u0301" * 256])
+def test_a_file_name_has_1_to_255_real_characters(name: str) -> None:
+    with pytest.raises(BadNameError):
+        clean_filename(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("", ""),
+        ("photos", "photos"),
+        ("photos/2026/e\u0301te\u0301", "photos/2026/\u00e9t\u00e9"),
+        ("a\\b/c\x00d\n", "a_b/c_d_"),
+        ("...", "..."),
+        ("C:/Windows", "C:/Windows"),
+        ("...a/b..", "...a/b.."),
+        ("/".join(["x" * 255] * 4), "/".join(["x" * 255] * 4)),
+    ],
+)
+def test_a_path_is_folders_whose_parts_are_cleaned_as_names(given: str, stored: str) -> None:
+    assert clean_path(given) == stored
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc",
+        "/",
+        "//",
+        "a//b",
+        "a/",
+        ".",
+        "..",
+        "../a",
+        "a/../b",
+        "a/./b",
+        "a/..",
+        "a/.. /b",
+        "a/ ../b",
+        "a/\t../b",
+        "a/ /b",
+        "a/\u3000..\u3000",
+        "x" * 256,
+        "a/" + "x" * 256,
+        "/".join(["x" * 204] * 5 + ["y"]),
+        "a/\udfff",
+    ],
+)
+def test_a_path_that_leads_elsewhere_or_is_too_long_is_refused(path: str) -> None:
+    with pytest.raises(BadNameError):
+        clean_path(path)
+
+
+@pytest.mark.parametrize("clean", [clean_filename, clean_path, clean_title])
+def test_a_text_that_would_take_hours_to_compose_is_refused_before(clean) -> None:
+    with pytest.raises(BadNameError):
+        clean("a" + "\u0301" * 300_000 + "\u0316" * 300_000)
+
+
+def test_a_title_is_one_line() -> None:
+    assert clean_title("  Trip\nto the/sea\x00 ") == "Trip to the/sea"
+    assert clean_title(" \n ") == ""
+    assert clean_title("x" * 255) == "x" * 255
+    for title in ("x" * 256, "\ud800"):
+        with pytest.raises(BadNameError):
+            clean_title(title)

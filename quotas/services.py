@@ -102,16 +102,16 @@ def commit(person_key: str, day: date, size: int) -> None:
     _settle(person_key, day, size, used=size, files=0)
 
 
-def give_back(person_key: str, day: date, size: int, keep_bytes: int = 0, forget_file: bool = False) -> None:
-    """End a reservation of `size` bytes, of which `keep_bytes` (those really received) stay as used.
+def give_back(person_key: str, day: date, size: int, *, keep_bytes: int = 0, forget_files: int = 0) -> None:
+    """End reservations of `size` bytes in all, of which `keep_bytes` (those really received) stay as used.
 
-    `forget_file` takes the file out of the day's count as well: nothing was received, or the fault is ours.
+    `forget_files` are taken out of the day's count as well: of those nothing was received, or the fault is ours.
     """
     _refuse_negative(size)
     _refuse_negative(keep_bytes)
     if keep_bytes > size:
         raise ValueError(f"{keep_bytes} bytes cannot stay of a reservation of {size}")
-    _settle(person_key, day, size, used=keep_bytes, files=1 if forget_file else 0)
+    _settle(person_key, day, size, used=keep_bytes, files=forget_files)
 
 
 def usage(person_key: str, day: date) -> Usage:

@@ -3,8 +3,8 @@
 Synchronous; asynchronous callers wrap it. Use-cases (`services`, `cleanup`) and the record of faults call this.
 """
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +51,41 @@ def transition(
     return None
 
 
+def end_unfinished(
+    stored: Mapping[UUID, int | None], status: Status, *, actor: str, fault_is_ours: bool
+) -> list[StoredFile]:
+    """End those of these uploads that are not over yet, in one transaction, and settle their quota; returns them.
+
+    `stored` has the bytes that arrived of each, None where nobody asked since it had never been seen: one that was
+    seen in the meantime is left as it is. The sender goes on paying for what arrived, unless `fault_is_ours`.
+    """
+    with transaction.atomic():
+        # In one order, so that two who end the same files never wait for each other crosswise.
+        rows = StoredFile.objects.select_for_update().filter(pk__in=list(stored), status__in=ACTIVE).order_by("pk")
+        ended = [file for file in rows if stored[file.pk] is not None or file.last_seen_at is None]
+        StoredFile.objects.filter(pk__in=[file.pk for file in ended]).update(
+            status=status, stored_bytes=0, quota_reserved=False
+        )
+        now = timezone.now()
+        FileEvent.objects.bulk_create(
+            FileEvent(file=file, at=now, old_status=file.status, new_status=status, actor=actor) for file in ended
+        )
+        reserved: dict[tuple[str, date], list[StoredFile]] = {}
+        for file in ended:
+            if file.quota_reserved:
+                reserved.setdefault((file.person, file.quota_day), []).append(file)
+        for person, day in sorted(reserved):
+            kept = [(file.size, 0 if fault_is_ours else stored[file.pk] or 0) for file in reserved[person, day]]
+            quotas.give_back(
+                person,
+                day,
+                sum(size for size, _bytes in kept),
+                keep_bytes=sum(min(size, arrived) for size, arrived in kept),
+                forget_files=sum(not arrived for _size, arrived in kept),
+            )
+    return ended
+
+
 def retention_end(start: datetime) -> datetime | None:
     """Until when a file that was completed at `start` can be downloaded; None: it is kept."""
     days = settings.FILE_RETENTION_DAYS
@@ -65,7 +100,8 @@ def settle_quota(file: StoredFile, *, keep_bytes: int | None, forget_file: bool 
         if keep_bytes is None:
             quotas.commit(file.person, file.quota_day, file.size)
         else:
-            quotas.give_back(file.person, file.quota_day, file.size, min(keep_bytes, file.size), forget_file)
+            keep = min(keep_bytes, file.size)
+            quotas.give_back(file.person, file.quota_day, file.size, keep_bytes=keep, forget_files=int(forget_file))
     return True
 
 

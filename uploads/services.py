@@ -5,7 +5,9 @@ that change the database only are synchronous, since transactions are; those tha
 storage are asynchronous.
 """
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from channels.db import database_sync_to_async
@@ -21,6 +23,9 @@ from uploads.models import StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests, StorageUnavailableError
+
+T = TypeVar("T")
+_to_be_ended: set[asyncio.Task[Any]] = set()  # the loop itself keeps no hold of its tasks
 
 
 def token_matches(file: StoredFile, token: str) -> bool:
@@ -172,8 +177,8 @@ async def cancel(file_id: UUID | str, actor: str, *, fault_is_ours: bool = False
     refuse_gone(file, Status.FAILED, Status.EXPIRED)
     if file.status == Status.COMPLETED:
         raise WrongState(_("This upload is complete already; it can be deleted, not cancelled."))
-    if file.status != Status.CANCELLED and not await _end(file, Status.CANCELLED, actor, fault_is_ours=fault_is_ours):
-        # Somebody was faster: the file completed, failed or was cancelled just now. Say so by its new state.
+    if file.status != Status.CANCELLED and not await end([file], Status.CANCELLED, actor, fault_is_ours=fault_is_ours):
+        # Somebody was faster: the file began, completed, failed or was cancelled just now. Go by its new state.
         return await cancel(file_id, actor, fault_is_ours=fault_is_ours)
     file.status = Status.CANCELLED
     return file
@@ -188,29 +193,37 @@ async def expire(file: StoredFile) -> bool:
         if done:
             await get_store().delete(str(file.pk))
         return bool(done)
-    return await _end(file, Status.EXPIRED, "cleanup", fault_is_ours=False)
+    return bool(await end([file], Status.EXPIRED, "cleanup"))
 
 
-async def _end(file: StoredFile, status: Status, actor: str, *, fault_is_ours: bool) -> bool:
-    """End an unfinished upload as cancelled or expired: row and quota first, then its connection, then its bytes."""
+async def end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_is_ours: bool = False) -> list[UUID]:
+    """End unfinished uploads as cancelled or expired: rows and quota first, then their connections, then their bytes.
+
+    Returns those that ended by this; a caller that is cancelled in the middle stops nothing. Of what no connection
+    ever came for, the storage knows nothing and is not asked.
+    """
+    return await _carried_through(_end(files, status, actor, fault_is_ours=fault_is_ours))
+
+
+async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_is_ours: bool) -> list[UUID]:
     store = get_store()
-    key = str(file.pk)
-    stored = await store.stored_bytes(key)
+    stored = {file.pk: await store.stored_bytes(str(file.pk)) if file.last_seen_at else None for file in files}
+    end_rows = database_sync_to_async(lifecycle.end_unfinished)
+    ended = await end_rows(stored, status, actor=actor, fault_is_ours=fault_is_ours)
+    seen = [str(file.pk) for file in ended if file.last_seen_at is not None]
+    for key in seen:
+        await announce_change(key)
+    for key in seen:
+        await store.delete(key)
+    return [file.pk for file in ended]
 
-    def settle() -> bool:
-        with transaction.atomic():
-            ended = lifecycle.transition(file.pk, [Status.PENDING, Status.VERIFYING], status, actor=actor)
-            if ended:
-                keep = 0 if fault_is_ours else stored
-                lifecycle.settle_quota(file, keep_bytes=keep, forget_file=keep == 0)
-                StoredFile.objects.filter(pk=file.pk).update(stored_bytes=0)
-        return bool(ended)
 
-    if not await database_sync_to_async(settle)():
-        return False
-    await announce_change(key)
-    await store.delete(key)
-    return True
+async def _carried_through(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of `work`, which goes on to its end where the caller is cancelled: its client went away, say."""
+    task = asyncio.create_task(work)
+    _to_be_ended.add(task)
+    task.add_done_callback(_to_be_ended.discard)
+    return await asyncio.shield(task)
 
 
 async def delete(file_id: UUID | str, actor: str) -> None:

@@ -112,7 +112,7 @@ def test_commits_and_returns_among_reservations_lose_no_byte() -> None:
             services.commit(SOMEBODY.key, DAY, size)
             return size
         keep = 2 if ending == 1 else 0
-        services.give_back(SOMEBODY.key, DAY, size, keep_bytes=keep, forget_file=ending == 2)
+        services.give_back(SOMEBODY.key, DAY, size, keep_bytes=keep, forget_files=int(ending == 2))
         return keep
 
     used = sum(all_at_once(send, range(200)))
@@ -128,7 +128,7 @@ def test_room_that_is_given_back_over_and_over_is_never_refused() -> None:
     def hold_and_return(_: int) -> bool:
         granted = try_to_reserve(10)
         if granted:
-            services.give_back(SOMEBODY.key, DAY, 10, forget_file=True)
+            services.give_back(SOMEBODY.key, DAY, 10, forget_files=1)
         return granted
 
     assert all(all_at_once(hold_and_return, range(200)))

@@ -301,7 +301,7 @@ def test_what_was_never_received_goes_back_and_what_was_stays_used() -> None:
 def test_where_the_fault_is_ours_everything_goes_back() -> None:
     services.reserve(SOMEBODY, [10], DAY)
     services.reserve(SOMEBODY, [5], DAY)
-    services.give_back(SOMEBODY.key, DAY, 10, forget_file=True)
+    services.give_back(SOMEBODY.key, DAY, 10, forget_files=1)
     assert services.usage(SOMEBODY.key, DAY) == Usage(0, 5, 1)
 
 
@@ -316,7 +316,7 @@ def test_upload_and_cancel_is_no_free_ride() -> None:
 
 def test_a_reservation_can_be_returned_and_taken_again_without_counting_twice() -> None:
     services.reserve(SOMEBODY, [10], DAY)
-    services.give_back(SOMEBODY.key, DAY, 10, forget_file=True)
+    services.give_back(SOMEBODY.key, DAY, 10, forget_files=1)
     services.reserve(SOMEBODY, [10], DAY)
     assert services.usage(SOMEBODY.key, DAY) == Usage(0, 10, 1)
 
@@ -330,7 +330,7 @@ def test_more_cannot_stay_than_was_reserved() -> None:
 
 def test_a_drift_stops_at_zero_and_is_reported(caplog) -> None:
     services.reserve(SOMEBODY, [3], DAY)
-    services.give_back(SOMEBODY.key, DAY, 10, keep_bytes=4, forget_file=True)
+    services.give_back(SOMEBODY.key, DAY, 10, keep_bytes=4, forget_files=1)
     assert services.usage(SOMEBODY.key, DAY) == Usage(4, 0, 0)
     assert "quota_drift" in caplog.text
     assert SOMEBODY.key in caplog.text
@@ -338,9 +338,9 @@ def test_a_drift_stops_at_zero_and_is_reported(caplog) -> None:
 
 def test_a_file_that_was_never_counted_is_a_drift_too(caplog) -> None:
     services.reserve(SOMEBODY, [3], DAY)
-    services.give_back(SOMEBODY.key, DAY, 1, forget_file=True)
+    services.give_back(SOMEBODY.key, DAY, 1, forget_files=1)
     assert "quota_drift" not in caplog.text
-    services.give_back(SOMEBODY.key, DAY, 2, forget_file=True)
+    services.give_back(SOMEBODY.key, DAY, 2, forget_files=1)
     assert services.usage(SOMEBODY.key, DAY) == Usage(0, 0, 0)
     assert "quota_drift" in caplog.text
 

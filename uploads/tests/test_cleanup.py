@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from channels.db import database_sync_to_async
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -41,6 +42,8 @@ async def announce(size: int = 10) -> StoredFile:
 
 
 async def put(file: StoredFile, data: bytes) -> None:
+    """What a connection does that begins, sends `data`, and is lost."""
+    await database_sync_to_async(services.begin_upload)(file)
     partial = await get_store().open(str(file.pk), file.size)
     await partial.append([data])
     await partial.close()
@@ -137,16 +140,17 @@ async def test_a_reservation_without_a_first_byte_is_returned_after_an_hour_and_
     now = await usage()
     assert (now.reserved_bytes, now.files) == (0, 0)
     assert (await state(file)).status == Status.PENDING
-    await asyncio.to_thread(services.begin_upload, await state(file))
+    await database_sync_to_async(services.begin_upload)(await state(file))
     now = await usage()
     assert (now.reserved_bytes, now.files) == (10, 1)
-    await asyncio.to_thread(services.begin_upload, await state(file))
+    await database_sync_to_async(services.begin_upload)(await state(file))
     assert (await usage()).reserved_bytes == 10, "two connections reserve once"
 
 
 async def test_a_reservation_with_a_first_byte_or_a_recent_connection_stays() -> None:
     begun, connected = await announce(10), await announce(10)
     await put(begun, b"1")
+    await change(begun, last_seen_at=long_ago(hours=2))
     for file in (begun, connected):
         await change(file, created_at=long_ago(hours=2))
     await change(connected, last_seen_at=long_ago(minutes=5))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.utils import timezone
 
 from quotas.models import AudienceLimit, DailyUsage, LimitProfile
@@ -41,6 +42,8 @@ async def announce(size: int = 10, key: str | None = None) -> StoredFile:
 
 
 async def stored(file: StoredFile, data: bytes) -> None:
+    """What a connection does that begins, sends `data`, and is lost."""
+    await sync_to_async(services.begin_upload)(file)
     partial = await get_store().open(str(file.pk), file.size)
     await partial.append([data])
     await partial.close()
@@ -134,7 +137,9 @@ async def test_of_a_cancel_and_a_completion_at_once_one_wins_and_the_quota_is_ri
             with contextlib.suppress(UploadError):
                 await services.cancel(file.pk, "sender")
 
-        await asyncio.gather(cancel(), sync_to_async(services.complete, thread_sensitive=False)(file, DIGESTS, {}))
+        await asyncio.gather(
+            cancel(), database_sync_to_async(services.complete, thread_sensitive=False)(file, DIGESTS, {})
+        )
         status = (await StoredFile.objects.aget(pk=file.pk)).status
         used, reserved, _files = await figures()
         assert status in (Status.CANCELLED, Status.COMPLETED)
@@ -147,6 +152,64 @@ async def test_cancelling_twice_at_once_gives_back_once() -> None:
     file = await announce(10)
     await asyncio.gather(*(services.cancel(file.pk, "sender") for _ in range(5)))
     assert await figures() == (0, 10, 1)
+
+
+async def test_many_end_in_one_step_each_with_its_event_and_its_own_share_of_the_quota() -> None:
+    begun, never, lapsed, whole = await announce(10), await announce(20), await announce(30), await completed(40)
+    await stored(begun, b"1234")
+    await sync_to_async(lifecycle.settle_quota)(lapsed, keep_bytes=0, forget_file=True)
+    files = [await StoredFile.objects.aget(pk=file.pk) for file in (begun, never, lapsed, whole)]
+    ended = await services.end(files, Status.CANCELLED, "sender")
+    assert set(ended) == {begun.pk, never.pk, lapsed.pk}
+    assert await figures() == (40 + 4, 0, 2)
+    assert await FileEvent.objects.filter(new_status="cancelled", old_status="pending", actor="sender").acount() == 3
+    assert await get_store().stored_bytes(str(begun.pk)) == 0
+    assert await services.end(files, Status.CANCELLED, "sender") == []
+    assert await figures() == (40 + 4, 0, 2)
+
+
+async def test_what_began_after_somebody_looked_is_looked_at_again_before_it_ends() -> None:
+    file = await announce(10)
+    await stored(file, b"1234")
+    assert file.last_seen_at is None, "so it was when somebody looked"
+    assert await services.end([file], Status.CANCELLED, "sender") == []
+    await services.cancel(file.pk, "sender")
+    assert await figures() == (4, 0, 1)
+
+
+async def test_two_who_end_the_same_files_in_turned_order_wait_for_each_other_and_end_each_once() -> None:
+    for _ in range(5):
+        files = [await announce(10) for _ in range(20)]
+        nothing_asked = [dict.fromkeys([file.pk for file in some]) for some in (files, files[::-1])]
+        end = database_sync_to_async(lifecycle.end_unfinished, thread_sensitive=False)
+        first, second = await asyncio.gather(
+            *(end(stored, Status.CANCELLED, actor="sender", fault_is_ours=False) for stored in nothing_asked)
+        )
+        assert sorted(file.pk for file in first + second) == sorted(file.pk for file in files)
+        assert await figures() == (0, 0, 0)
+
+
+async def test_a_cancel_goes_on_when_the_one_who_asked_for_it_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = await announce(10)
+    await stored(file, b"1234")
+    told = asyncio.Event()
+    announce_change = services.announce_change
+
+    async def tell(file_id: Any) -> None:
+        told.set()
+        await asyncio.sleep(0)
+        await announce_change(file_id)
+
+    monkeypatch.setattr(services, "announce_change", tell)
+    asking = asyncio.create_task(services.cancel(file.pk, "sender"))
+    await told.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    async with asyncio.timeout(10):
+        while await get_store().stored_bytes(str(file.pk)):
+            await asyncio.sleep(0.01)
+    assert await figures() == (4, 0, 1)
 
 
 async def test_what_ended_stays_ended() -> None:
@@ -210,7 +273,9 @@ async def test_the_same_request_a_day_later_is_a_new_file() -> None:
 
 async def test_the_same_request_twice_at_once_is_one_file_even_where_it_takes_the_last_room() -> None:
     await limit(daily_bytes=10)
-    ask = sync_to_async(announcing._initiate, thread_sensitive=False)  # in threads of their own, as requests have
+    ask = database_sync_to_async(
+        announcing._initiate, thread_sensitive=False
+    )  # in threads of their own, as requests have
     answers = await asyncio.gather(*(ask(NewUpload("file", 10), SENDER, "key", None) for _ in range(8)))
     assert len({file.pk for file, _token in answers}) == 1
     assert await figures() == (0, 10, 1)

@@ -49,6 +49,7 @@ async def whole_upload() -> tuple[StoredFile, PartialObject]:
     """An upload whose bytes are all stored and whose sender said `finish`."""
     person = address_person("192.0.2.7")
     file, _token = await announcing.initiate(NewUpload("film.mkv", len(DATA)), Sender(person, None, "visitor"))
+    await database_sync_to_async(services.begin_upload)(file)
     partial = await get_store().open(str(file.pk), file.size)
     await partial.append([DATA])
     assert await database_sync_to_async(services.begin_verifying)(file.pk)
@@ -181,9 +182,11 @@ async def test_one_abandoned_before_its_first_step_gives_back_slot_and_lock(stor
     await again.close()
 
 
-async def test_who_listens_to_an_abandoned_one_hears_what_ended_the_file(store: LocalStore) -> None:
+async def test_who_listens_to_an_abandoned_one_hears_what_ended_the_file(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, partial = await whole_upload()
-    verification = Verification(file, partial, Slot(), None)
+    verification = Verification(file, meanwhile(partial, asyncio.Event().wait, monkeypatch), Slot(), None)
     listener = asyncio.create_task(verification.outcome())
     await asyncio.sleep(0)
     await services.cancel(file.pk, "sender")

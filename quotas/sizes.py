@@ -1,7 +1,7 @@
 """Sizes as people write and read them: "2 GiB", "500 MB", "1048576". Needs no Django."""
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 BINARY_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4, "PiB": 1024**5}
 DECIMAL_UNITS = {"kB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4, "PB": 1000**5}
@@ -40,13 +40,14 @@ def exact_size(size: int) -> str:
 
 
 def short_size(size: int) -> str:
-    """`size` bytes to three figures or so, in binary units: "3.38 GiB"."""
-    for name, factor in reversed(BINARY_UNITS.items()):
-        if size >= factor:
-            value = Decimal(size) / factor
-            places = Decimal("0.01") if value < 10 else Decimal("0.1") if value < 100 else Decimal(1)
-            return f"{_number(value.quantize(places))} {name}"
-    return f"{size} B"
+    """`size` bytes to three figures, in binary units: "3.38 GiB". The pages' format.js writes the same."""
+    names = ["B", *BINARY_UNITS]
+    value, unit = Decimal(size), 0
+    # Not 1024 MiB: what rounds up to it is one of the next unit.
+    while value >= Decimal("1023.5") and unit < len(names) - 1:
+        value, unit = value / 1024, unit + 1
+    places = Decimal("0.01") if value < 10 else Decimal("0.1") if value < 100 else Decimal(1)
+    return f"{_number(value.quantize(places, ROUND_HALF_UP))} {names[unit]}"
 
 
 def _number(value: Decimal) -> str:

@@ -89,6 +89,11 @@ def test_an_exact_size_is_short_where_it_can_be(size: int, text: str) -> None:
         (15 * 1024**2, "15 MiB"),
         (150 * 1024**2 + 1, "150 MiB"),
         (5 * 1024**4, "5 TiB"),
+        (1024**2 - 1, "1 MiB"),
+        (1024**3 * 9 // 8, "1.13 GiB"),
+        (9999, "9.76 KiB"),
+        (10235, "10 KiB"),
+        (4_000_000, "3.81 MiB"),
     ],
 )
 def test_a_short_size_has_about_three_figures(size: int, text: str) -> None:

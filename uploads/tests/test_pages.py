@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from uploads.models import StoredFile
-from uploads.pages import kind_in_words, readable_name
+from uploads.shared import kind_in_words, readable_name
 from uploads.states import Status
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +102,7 @@ def test_a_complete_file_can_be_downloaded_and_checked(client: Client) -> None:
     text = page_of(client, file)
     assert f'href="/api/v1/download/stream/{file.pk}"' in text
     assert "holiday.mp4" in text
-    assert "Video · 3.4\N{NO-BREAK SPACE}GB" in text
+    assert "Video · 3.38 GiB" in text
     assert "ab" * 32 in text
     assert "sha256sum FILE" in text
     assert "Get-FileHash FILE" in text
@@ -173,6 +173,12 @@ def test_a_name_cannot_hide_its_ending_by_turning_letters_round(client: Client) 
     assert "<bdi>evilgpj.exe</bdi>" in text
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in text
     assert readable_name("हिन्दी.pdf") == "हिन्दी.pdf"
+
+
+def test_a_name_of_marks_alone_gets_words_in_its_place(client: Client) -> None:
+    text = page_of(client, stored_file(status=Status.COMPLETED, filename="\u202e\u200b \u2069"))
+    assert "<h1><bdi>(a name that cannot be seen)</bdi></h1>" in text
+    assert "deleted" not in text
 
 
 def test_an_unknown_file_is_not_found(client: Client) -> None:

@@ -1,22 +1,25 @@
-/** Sizes, speeds and times in words. Units are powers of 1,024, as in the pages that the server makes. */
+/** Sizes, speeds and times in words. */
 
 import { fill, gettext, locale, ngettext } from "./i18n.js";
 
-const number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const figures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
+const number = new Intl.NumberFormat(locale);
 
-/** @param {number} bytes */
+/** To three figures, as quotas/sizes.py writes them on the pages that the server makes. @param {number} bytes */
 export function formatSize(bytes) {
-  const units = [gettext("%(n)s KB"), gettext("%(n)s MB"), gettext("%(n)s GB"), gettext("%(n)s TB")];
-  if (bytes < 1024) return fill(ngettext("%(n)s byte", "%(n)s bytes", bytes), { n: number.format(bytes) });
-  let value = bytes / 1024;
+  let value = bytes;
   let unit = 0;
-  // 1,023.95 would be shown as 1,024.
-  while (value >= 1023.95 && unit < units.length - 1) {
+  // Not 1024 MiB: what rounds up to it is one of the next unit.
+  while (value >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }
-  return fill(units[unit], { n: number.format(value) });
+  return `${value >= 1000 ? Math.round(value) : figures.format(value)} ${UNITS[unit]}`;
 }
+
+/** A number of things: "9,743". @param {number} count */
+export const formatCount = (count) => number.format(count);
 
 /** @param {number} bytesPerSecond */
 export function formatSpeed(bytesPerSecond) {
@@ -34,13 +37,25 @@ export function formatDuration(seconds) {
   return fill(ngettext("%(n)s day", "%(n)s days", days), { n: days });
 }
 
+/** The time of day here: "05:30". @param {string | Date} time RFC 3339, or a date */
+export function formatClock(time) {
+  return new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
+}
+
 /** @param {string | Date} time RFC 3339, or a date */
 export function formatTime(time) {
   return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
 }
 
+const DIRECTION_MARKS = /[\u202A-\u202E\u2066-\u2069\u200E\u200F\u061C]/g;
+const SEEN = /[^\p{Cf}\p{Z}\p{M}]/u;
+
 /**
- * A file's name without the marks that turn the order of its letters round: "evil\u202Egpj.exe" would look like a picture.
+ * A file's name without the marks that turn the order of its letters round: "evil\u202Egpj.exe" would look like a
+ * picture. The pages that the server makes do the same (shared.py).
  * @param {string} name
  */
-export const readableName = (name) => name.replace(/[\u202A-\u202E\u2066-\u2069\u200E\u200F\u061C]/g, "");
+export function readableName(name) {
+  const readable = name.replace(DIRECTION_MARKS, "");
+  return SEEN.test(readable) ? readable : gettext("(a name that cannot be seen)");
+}

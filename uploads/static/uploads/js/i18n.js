@@ -20,5 +20,7 @@ export function fill(text, values) {
   return text.replace(/%\((\w+)\)s/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
-/** The page's language, for numbers and dates. */
-export const locale = globalThis.document?.documentElement.lang || "en";
+const language = globalThis.document?.documentElement.lang || "en";
+
+/** The page's language as the person's own country writes numbers, dates and times. */
+export const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;

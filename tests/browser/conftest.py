@@ -95,11 +95,23 @@ class UploadPage:
 
 
 @pytest.fixture
-def network(server: ServerProcess) -> Iterator[Network]:
+def network_to() -> Iterator[Callable[[ServerProcess], Network]]:
+    """Makes what lies between browsers and a server."""
+    networks: list[Network] = []
+
+    def make(server: ServerProcess) -> Network:
+        networks.append(Network(server.port))
+        return networks[-1]
+
+    yield make
+    for network in networks:
+        network.stop()
+
+
+@pytest.fixture
+def network(network_to: Callable[[ServerProcess], Network], server: ServerProcess) -> Network:
     """What lies between every browser and `server`."""
-    network = Network(server.port)
-    yield network
-    network.stop()
+    return network_to(server)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, expect
 
 from devtools.server_process import ServerProcess
+from quotas.sizes import short_size
 from tests.browser.conftest import MIB, UploadPage, sha256_behind, sha256_of, until
 from tests.browser.network import Network
 
@@ -293,35 +294,77 @@ def test_a_second_tab_does_not_offer_what_runs_in_the_first(
 
 
 def test_a_file_over_the_limit_is_refused_in_words(
-    start_server: Callable[..., ServerProcess], new_context: Callable[..., BrowserContext], make_file: MakeFile
+    start_server: Callable[..., ServerProcess],
+    network_to: Callable[[ServerProcess], Network],
+    new_context: Callable[..., BrowserContext],
+    make_file: MakeFile,
 ) -> None:
-    network = Network(start_server(ENVIRONMENT="staging", ENABLE_UPLOAD_LIMITS="true").port)
+    network = network_to(start_server(ENVIRONMENT="staging", ENABLE_UPLOAD_LIMITS="true"))
     upload = UploadPage(new_context().new_page(), network).open()
-    expect(upload.page.locator("#limits")).to_have_text("Up to 2 GB a file. 2 GB of 2 GB left for today.")
+    expect(upload.page.locator("ddx-quota")).to_contain_text("0 B of 2 GiB used today")
+    expect(upload.page.locator("ddx-quota")).to_contain_text("Up to 2 GiB a file.")
     huge = make_file("huge.iso", 0)
     with huge.open("r+b") as file:
         file.truncate(3 * 1024 * MIB)  # sparse: it takes no room
     upload.choose(huge)
     upload.expect_state(huge.name, "failed")
     expect(upload.row(huge.name)).to_contain_text(
-        "This file is too large: it has 3 GB, and a file may have at most 2 GB here."
+        "This file is too large: it has 3 GiB, and a file may have at most 2 GiB here."
     )
     expect(upload.row(huge.name).get_by_role("button", name="again")).to_have_count(0)
-    network.stop()
+
+
+def test_the_meter_of_the_day_counts_what_is_reserved_and_says_when_it_starts_anew(
+    start_server: Callable[..., ServerProcess],
+    network_to: Callable[[ServerProcess], Network],
+    new_context: Callable[..., BrowserContext],
+    make_file: MakeFile,
+) -> None:
+    network = network_to(start_server(ENVIRONMENT="staging", ENABLE_UPLOAD_LIMITS="true"))
+    context = new_context(timezone_id="Asia/Kolkata")
+    upload = UploadPage(context.new_page(), network).open()
+    network.slow_down(MIB)
+    upload.choose(make_file("half a day.bin", 24 * MIB))
+    meter = upload.page.locator("ddx-quota")
+    expect(meter).to_contain_text("24 MiB of 2 GiB used today; the count starts anew at 05:30.")
+    expect(meter.get_by_role("progressbar", name="Used today")).to_have_js_property("value", 12)
+    upload.button("Cancel half a day.bin").click()
+    expect(meter).not_to_contain_text("24 MiB of 2 GiB")
+
+
+def test_nothing_is_said_of_limits_where_there_are_none(open_page: OpenPage) -> None:
+    upload = open_page()
+    with upload.page.expect_response("**/upload/quota-info"):
+        upload.page.reload()
+    expect(upload.page.locator("ddx-quota")).to_be_hidden()
+
+
+def test_sizes_read_the_same_on_every_page(open_page: OpenPage) -> None:
+    sizes = [0, 1, 1023, 1024, 10_235, 9999, 102_349, MIB - 1, MIB * 1023 + 600_000, MIB * 9 // 8 * 1024, 5 * 1024**4]
+    written = open_page().page.evaluate(
+        """async (sizes) => {
+          const {formatSize} = await import("/static/uploads/js/format.js");
+          return sizes.map(formatSize);
+        }""",
+        sizes,
+    )
+    assert written == [short_size(size) for size in sizes]
 
 
 def test_files_go_in_the_order_in_which_they_were_chosen(
-    start_server: Callable[..., ServerProcess], new_context: Callable[..., BrowserContext], make_file: MakeFile
+    start_server: Callable[..., ServerProcess],
+    network_to: Callable[[ServerProcess], Network],
+    new_context: Callable[..., BrowserContext],
+    make_file: MakeFile,
 ) -> None:
     server = start_server(MAX_CONCURRENT_UPLOADS_PER_USER="1")
-    network = Network(server.port)
+    network = network_to(server)
     upload = UploadPage(new_context().new_page(), network).open()
     # Large and small ones in turn: the small ones are announced and connected sooner.
     files = [make_file(f"{number}.bin", MIB if number % 2 else 8 * MIB) for number in range(8)]
     upload.choose(*files)
     for file in files:
         upload.expect_state(file.name, "done")
-    network.stop()
     with sqlite3.connect(server.data_dir / "directdrivex.sqlite3", timeout=20) as database:
         rows = database.execute("SELECT filename FROM uploads_storedfile ORDER BY completed_at").fetchall()
     assert [name for (name,) in rows] == [file.name for file in files]

@@ -159,7 +159,7 @@ def test_the_bar_shows_what_is_stored_not_what_was_sent(open_page: OpenPage) -> 
     until(upload.page, lambda: len(server.data) == 4 * MIB)
     upload.wait_for_progress("a.bin", 250)
     assert upload.row("a.bin").locator("progress").evaluate("bar => bar.value") == 250
-    expect(upload.row("a.bin")).to_contain_text("1 MB of 4 MB")
+    expect(upload.row("a.bin")).to_contain_text("1 MiB of 4 MiB")
 
 
 def test_after_a_rewind_it_resumes_from_there_and_finishes_again(open_page: OpenPage) -> None:
@@ -462,7 +462,7 @@ def test_a_days_limit_is_told_with_its_numbers_and_not_tried_all_night(open_page
     upload.choose(payload("a.bin", 1000))
     upload.expect_state("a.bin", "failed")
     expect(upload.row("a.bin")).to_contain_text(
-        "This is more than is left for today: 256 MB of 2 GB. 1.8 GB are used or promised. "
+        "This is more than is left for today: 256 MiB of 2 GiB. 1.75 GiB are used or promised. "
         "The count starts again in 5 h 0 min."
     )
     expect(upload.button("Try a.bin again")).to_be_visible()

@@ -1,12 +1,10 @@
 /** The upload page: joins the tray, the queue and the lists. */
 
-import { quotaInfo, Problem } from "./api.js";
 import { find } from "./dom.js";
 import { Dropzone } from "./dropzone.js";
-import { formatSize } from "./format.js";
-import { fill, gettext } from "./i18n.js";
 import { MyFiles } from "./my-files.js";
 import { UploadQueue } from "./queue.js";
+import { QuotaMeter } from "./quota-meter.js";
 import { answerOtherTabs } from "./unfinished.js";
 import { UnfinishedList } from "./unfinished-list.js";
 import { UploadList } from "./upload-list.js";
@@ -15,6 +13,7 @@ const queue = new UploadQueue();
 const dropzone = find("ddx-dropzone", Dropzone);
 const unfinished = find("ddx-unfinished", UnfinishedList);
 const mine = find("ddx-my-files", MyFiles);
+const quota = find("ddx-quota", QuotaMeter);
 /** The upload whose file is being chosen again. @type {import("./upload.js").Upload | null} */
 let wanting = null;
 
@@ -35,7 +34,6 @@ dropzone.addEventListener("files", async (event) => {
     queue.add(files, unfinished.entries);
     unfinished.drop(new Set(uploadIds()));
   }
-  readLimits();
 });
 
 addEventListener("choosefile", (event) => {
@@ -48,6 +46,12 @@ queue.addEventListener("change", (event) => {
   /** @type {import("./upload.js").Upload} */
   const upload = (/** @type {CustomEvent} */ (event).detail);
   if (["done", "cancelled"].includes(upload.state)) refreshMineSoon();
+  // Announced, or over: the day's figures changed.
+  if (upload.isOver || upload.state === "connecting") quota.refresh();
+});
+
+quota.addEventListener("quota", (event) => {
+  queue.concurrent = (/** @type {CustomEvent} */ (event).detail).limits.concurrent;
 });
 
 addEventListener("online", () => queue.tryNow());
@@ -64,24 +68,3 @@ function refreshMineSoon() {
   clearTimeout(mineTimer);
   mineTimer = setTimeout(() => mine.refresh(), 1000);
 }
-
-async function readLimits() {
-  let info;
-  try {
-    info = await quotaInfo();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    return; // the limits are told again by whatever is refused
-  }
-  if (info.limits.concurrent) queue.concurrent = info.limits.concurrent;
-  const { file_bytes: fileBytes, daily_bytes: dailyBytes } = info.limits;
-  const sentences = [];
-  if (fileBytes != null) sentences.push(fill(gettext("Up to %(size)s a file."), { size: formatSize(fileBytes) }));
-  if (dailyBytes != null && info.remaining_bytes != null) {
-    const values = { left: formatSize(info.remaining_bytes), limit: formatSize(dailyBytes) };
-    sentences.push(fill(gettext("%(left)s of %(limit)s left for today."), values));
-  }
-  find("#limits", HTMLElement).textContent = sentences.join(" ");
-}
-
-readLimits();

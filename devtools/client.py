@@ -96,6 +96,16 @@ class Upload:
         return [message for message in self.messages if message["type"] == kind]
 
 
+@dataclass
+class Batch:
+    """A batch in the client's eyes: what initiation gave, and its uploads in the order in which they were announced."""
+
+    batch_id: str
+    url: str
+    answer: dict[str, Any]
+    uploads: list[Upload]
+
+
 class Client:
     """Speaks to one server as one person. `async with Client("http://127.0.0.1:8000") as client: ...`"""
 
@@ -134,6 +144,22 @@ class Client:
     def upload_from(self, answer: dict[str, Any]) -> Upload:
         url = self.base_url.replace("http", "ws", 1) + answer["upload_url"]
         return Upload(answer["file_id"], answer["upload_token"], url, answer)
+
+    async def initiate_batch(self, files: list[dict[str, Any]], title: str | None = None, **arguments: Any) -> Batch:
+        """Announce files that belong together; each is what `initiate` takes, with its `path` if it has one."""
+        body = {"files": files} if title is None else {"files": files, "title": title}
+        answer = await self.call("POST", "batch/initiate", json=body, **arguments)
+        uploads = [self.upload_from(file) for file in answer["files"]]
+        return Batch(answer["batch_id"], answer["batch_url"], answer, uploads)
+
+    async def batch(self, batch_id: str) -> dict[str, Any]:
+        """What anybody with its link may know of a batch."""
+        return dict(await self.call("GET", f"batch/{batch_id}"))
+
+    async def cancel_batch(self, batch: Batch) -> int:
+        """Cancel what is unfinished of it; returns how many uploads ended by this."""
+        answer = await self.call("POST", f"batch/cancel/{batch.batch_id}", token=batch.uploads[0].token)
+        return int(answer["cancelled"])
 
     async def status(self, upload: Upload) -> dict[str, Any]:
         return dict(await self.call("GET", f"upload/status/{upload.file_id}", token=upload.token))

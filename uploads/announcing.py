@@ -1,12 +1,13 @@
 """The use-case of announcing files: rows, reservations and fresh upload tokens in one step, for all or for none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
+from typing import Any
 
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,24 +16,24 @@ from quotas import services as quotas
 from quotas.rules import Person
 from uploads import tokens
 from uploads.errors import DailyLimitExceeded, FileTooLarge, StorageFull
+from uploads.idempotency import once
 from uploads.lifecycle import retention_end
-from uploads.models import FileEvent, StoredFile
+from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
-
-IDEMPOTENCY_WINDOW = timedelta(days=1)
 
 Announced = tuple[StoredFile, str]  # the row, and the upload token, which is told this once
 
 
 @dataclass(frozen=True)
 class NewUpload:
-    """What a sender announces: a cleaned name (`names.py`), bytes, and `sha256` in lower-case hex or empty."""
+    """What a sender announces: cleaned names (`names.py`), bytes, and `sha256` in lower-case hex or empty."""
 
     filename: str
     size: int
     content_type: str = ""
     sha256: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,36 +55,67 @@ async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = Non
     return await database_sync_to_async(_initiate)(new, sender, idempotency, room)
 
 
+async def initiate_batch(
+    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: str | None = None
+) -> tuple[Batch, list[Announced]]:
+    """Announce files that belong together, as `initiate` does each: all of them, in their order, or none.
+
+    Where limits refuse, the error names the files that are to blame.
+    """
+    room = await get_store().room()
+    return await database_sync_to_async(_initiate_batch)(new, title, sender, idempotency, room)
+
+
 def _initiate(new: NewUpload, sender: Sender, idempotency: str | None, room: int | None) -> Announced:
-    key = tokens.digest(idempotency) if idempotency else None
-    try:
-        with transaction.atomic():
-            if key and (again := _same_request(key)):
-                return again
-            [announced] = _announce([new], sender, room, key=key)
-            return announced
-    except (IntegrityError, DailyLimitExceeded):
-        # The same request came twice at once, and the other was first: it may have taken the key or the last room.
-        if key and (again := _same_request(key)):
-            return again
-        raise
+    def announce(key: str | None) -> Announced:
+        [announced] = _announce([new], sender, room, key=key)
+        return announced
+
+    def again(file: StoredFile) -> Announced:
+        [announced] = _with_new_tokens(StoredFile.objects.filter(pk=file.pk))
+        return announced
+
+    return once(StoredFile, idempotency, announce, again)
 
 
-def _same_request(key: str) -> Announced | None:
-    now = timezone.now()
-    file = StoredFile.objects.filter(idempotency_digest=key).first()
-    if file is None:
-        return None
-    if file.created_at <= now - IDEMPOTENCY_WINDOW:
-        StoredFile.objects.filter(pk=file.pk).update(idempotency_digest=None)
-        return None
-    token = tokens.new_token()
-    file.token_digest = tokens.digest(token)
-    StoredFile.objects.filter(pk=file.pk).update(token_digest=file.token_digest)
-    return file, token
+def _initiate_batch(
+    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: str | None, room: int | None
+) -> tuple[Batch, list[Announced]]:
+    def announce(key: str | None) -> tuple[Batch, list[Announced]]:
+        batch = Batch(
+            title=title,
+            owner_id=sender.account_id,
+            visitor=sender.visitor,
+            person=sender.person.key,
+            idempotency_digest=key,
+            created_at=timezone.now(),
+        )
+        return batch, _announce(new, sender, room, batch=batch)
+
+    def again(batch: Batch) -> tuple[Batch, list[Announced]]:
+        return batch, _with_new_tokens(batch.files.all())
+
+    return once(Batch, idempotency, announce, again)
 
 
-def _announce(new: Sequence[NewUpload], sender: Sender, room: int | None, *, key: str | None = None) -> list[Announced]:
+def _with_new_tokens(files: QuerySet[StoredFile]) -> list[Announced]:
+    """The files in the sender's order, each with a token in place of the one that was told before."""
+    # Locked in the order that whoever ends them keeps to as well.
+    announced = [(file, tokens.new_token()) for file in files.select_for_update().order_by("pk")]
+    for file, token in announced:
+        file.token_digest = tokens.digest(token)
+    StoredFile.objects.bulk_update([file for file, _token in announced], ["token_digest"])
+    return sorted(announced, key=lambda one: one[0].position)
+
+
+def _announce(
+    new: Sequence[NewUpload],
+    sender: Sender,
+    room: int | None,
+    *,
+    batch: Batch | None = None,
+    key: str | None = None,
+) -> list[Announced]:
     """The rows of all these files, in their order, and what they reserve. Belongs into a transaction of the caller's.
 
     `room` is what the storage has, in bytes; `key` makes a request of a single file known again.
@@ -91,10 +123,25 @@ def _announce(new: Sequence[NewUpload], sender: Sender, room: int | None, *, key
     now = timezone.now()
     day = rules.utc_day(now)
     sizes = [upload.size for upload in new]
-    reserve(sender.person, sizes, day)
+    reserve(sender.person, sizes, day, names=[upload.filename for upload in new] if batch else ())
     if room is not None and sum(sizes) > room:
         raise StorageFull()
-    announced = [_announced(upload, sender, now, day, key) for upload in new]
+    fields = {
+        "batch": batch,
+        "owner_id": sender.account_id,
+        "visitor": sender.visitor,
+        "person": sender.person.key,
+        "idempotency_digest": key,
+        "storage": get_store().name,
+        "quota_day": day,
+        "quota_reserved": True,
+        "created_at": now,
+        "upload_expires_at": now + timedelta(hours=settings.UPLOAD_EXPIRES_HOURS),
+        "expires_at": retention_end(now),
+    }
+    announced = [_announced(upload, position, fields) for position, upload in enumerate(new)]
+    if batch:
+        batch.save(force_insert=True)
     StoredFile.objects.bulk_create(file for file, _token in announced)
     FileEvent.objects.bulk_create(
         FileEvent(file=file, at=now, new_status=Status.PENDING, actor=sender.person.key) for file, _token in announced
@@ -102,24 +149,17 @@ def _announce(new: Sequence[NewUpload], sender: Sender, room: int | None, *, key
     return announced
 
 
-def _announced(new: NewUpload, sender: Sender, now: datetime, day: date, key: str | None) -> Announced:
+def _announced(new: NewUpload, position: int, fields: Mapping[str, Any]) -> Announced:
     token = tokens.new_token()
     file = StoredFile(
         filename=new.filename,
+        path=new.path,
+        position=position,
         size=new.size,
         content_type=new.content_type,
         expected_sha256=new.sha256,
-        owner_id=sender.account_id,
-        visitor=sender.visitor,
-        person=sender.person.key,
         token_digest=tokens.digest(token),
-        idempotency_digest=key,
-        storage=get_store().name,
-        quota_day=day,
-        quota_reserved=True,
-        created_at=now,
-        upload_expires_at=now + timedelta(hours=settings.UPLOAD_EXPIRES_HOURS),
-        expires_at=retention_end(now),
+        **fields,
     )
     return file, token
 

@@ -2,14 +2,12 @@
 
 import base64
 import binascii
-import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
-from django.conf import settings
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils import timezone
@@ -20,11 +18,12 @@ from ninja.parser import Parser
 
 from quotas import services as quotas
 from uploads import announcing, links, services
-from uploads.announcing import NewUpload
+from uploads.answers import ERRORS, announcements, meta_of, new_upload
+from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
 from uploads.errors import Gone, InvalidRequest, WrongState, every_error
 from uploads.models import StoredFile
-from uploads.people import Caller, authorise, caller_of, refuse_foreign, refuse_forged
+from uploads.people import authorise, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.problems import from_exception, problem
 from uploads.schemas import (
     CancelOut,
@@ -32,12 +31,11 @@ from uploads.schemas import (
     InitiateOut,
     MetaOut,
     MyFilesOut,
-    ProblemOut,
     QuotaInfo,
     StatusOut,
     timestamp,
 )
-from uploads.shown import Facts, look, true_facts
+from uploads.shown import look, true_facts
 from uploads.slots.manager import TicketView
 from uploads.states import Status as State
 from uploads.storage import get_store
@@ -66,7 +64,6 @@ api = NinjaAPI(
     parser=JSONOnly(),
     urls_namespace="api",
 )
-ERRORS = dict.fromkeys(sorted({e.http_status for e in every_error().values() if e.http_status}), ProblemOut)
 
 
 def on_error(request: HttpRequest, error: Any) -> HttpResponse:
@@ -75,6 +72,7 @@ def on_error(request: HttpRequest, error: Any) -> HttpResponse:
 
 for _error in (Exception, ValidationError, HttpError, Http404):  # for the last three the framework has its own
     api.add_exception_handler(_error, on_error)
+api.add_router("/v1", batch_router)
 
 
 @api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, tags=["upload"])
@@ -84,43 +82,9 @@ async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     caller = await caller_of(request)
     if caller.account_id is not None:
         refuse_forged(request)
-    new = NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "")
-    file, token = await announcing.initiate(new, caller.as_sender(), _idempotency(request, caller))
-    return {
-        "file_id": str(file.pk),
-        "filename": file.filename,
-        "size": file.size,
-        "upload_url": links.upload_path(file.pk),
-        "upload_token": token,
-        "chunk_size": settings.UPLOAD_CHUNK_BYTES,
-        "window": settings.UPLOAD_WINDOW_BYTES,
-        "status": (await look()).state(file),
-        "upload_expires_at": timestamp(file.upload_expires_at),
-        "expires_at": timestamp(file.expires_at),
-        "download_url": links.download_path(file.pk),
-        "share_url": links.share_url(links.origin_of_request(request), file.pk),
-        "quota": await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now()),
-    }
-
-
-def _idempotency(request: HttpRequest, caller: Caller) -> str | None:
-    """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header.
-
-    Behind one address a browser is known by its cookie; programs there should choose keys that nobody guesses.
-    """
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= 255:
-        raise InvalidRequest("Idempotency-Key", _("An Idempotency-Key has 1 to 255 characters."))
-    return "\n".join(
-        (
-            caller.person.key,
-            caller.visitor,
-            hashlib.sha256(key.encode()).hexdigest(),
-            hashlib.sha256(request.body).hexdigest(),
-        )
-    )
+    announced = await announcing.initiate(new_upload(payload), caller.as_sender(), request_key(request, caller))
+    [answer] = await announcements(request, caller, [announced])
+    return answer
 
 
 @api.get("/v1/upload/status/{file_id}", response={200: StatusOut, **ERRORS}, exclude_none=True, tags=["upload"])
@@ -163,24 +127,6 @@ async def quota_info(request: HttpRequest) -> Any:
     return await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now())
 
 
-def meta_of(facts: Facts) -> dict[str, Any]:
-    """The public facts of a file; never who sent it, nor which batch it belongs to."""
-    file = facts.file
-    return {
-        "file_id": str(file.pk),
-        "filename": file.filename,
-        "size": file.size,
-        "content_type": file.content_type,
-        "status": facts.state,
-        "offset": facts.offset,
-        "sha256": file.sha256 or None,
-        "created_at": timestamp(file.created_at),
-        "expires_at": timestamp(file.expires_at),
-        "download_url": links.download_path(file.pk),
-        "password_required": False,
-    }
-
-
 @api.get("/v1/files/{file_id}/meta", response={200: MetaOut, **ERRORS}, tags=["files"])
 async def meta(request: HttpRequest, file_id: str) -> Any:
     """The public facts of a file."""
@@ -219,6 +165,8 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
         | {
             "share_url": links.share_url(origin, file.pk),
             "upload_expires_at": timestamp(file.upload_expires_at),
+            "batch_id": str(file.batch_id) if file.batch_id else None,
+            "batch_url": links.batch_url(origin, file.batch_id) if file.batch_id else None,
         }
         for file in page[:PAGE_FILES]
     ]

@@ -10,8 +10,11 @@ from uploads import services, shown
 from uploads.errors import Gone, NotFound
 from uploads.models import Batch, StoredFile
 from uploads.shown import Facts
-from uploads.states import BatchStatus, batch_status
+from uploads.states import ACTIVE, BatchStatus, Status, batch_status
 from uploads.storage.base import StorageError
+
+ALL_DELETED = _("All files of this batch were deleted.")
+AT_ONCE = 200  # the database takes no other change while so many files end
 
 
 @dataclass(frozen=True)
@@ -58,5 +61,29 @@ async def facts_of(batch_id: UUID | str) -> BatchFacts:
         facts = [now.facts(file) for file in files]  # the last checkpoints: the link is to work nonetheless
     status = batch_status([known.state for known in facts])
     if status is None:
-        raise Gone(_("All files of this batch were deleted."))
+        raise Gone(ALL_DELETED)
     return BatchFacts(batch, status, facts)
+
+
+async def cancel(batch: Batch, actor: str) -> int:
+    """Cancel what is unfinished of it, wherever it is connected; returns how many files ended by this.
+
+    What is complete stays. A caller that goes away half-way stops nothing. Raises `Gone` where all files were deleted.
+    """
+    return await services.carried_through(_cancel(batch, actor))
+
+
+async def _cancel(batch: Batch, actor: str) -> int:
+    cancelled = 0
+    # Round again for what began after it was read: it was left as it is.
+    while unfinished := await database_sync_to_async(_unfinished)(batch):
+        for start in range(0, len(unfinished), AT_ONCE):
+            some = unfinished[start : start + AT_ONCE]
+            cancelled += len(await services.end(some, Status.CANCELLED, actor))
+    if not cancelled and not await batch.files.exclude(status=Status.DELETED).aexists():
+        raise Gone(ALL_DELETED)
+    return cancelled
+
+
+def _unfinished(batch: Batch) -> list[StoredFile]:
+    return list(batch.files.filter(status__in=ACTIVE).order_by("position"))

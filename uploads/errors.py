@@ -76,7 +76,8 @@ class InvalidRequest(UploadError):
 
     @property
     def detail(self) -> str:
-        return " ".join(str(reason) for _field, reason in self.problems)
+        # A batch may have the same fault a thousand times.
+        return " ".join(dict.fromkeys(str(reason) for _field, reason in self.problems))
 
     @property
     def members(self) -> dict[str, Any]:

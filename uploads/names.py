@@ -4,13 +4,21 @@ A name is data, never a path: storage keys are made of ids. It is cleaned only o
 or a folder on the way to a person's disk (wire.md, `filename`).
 """
 
+import re
 import unicodedata
 
 NAME_CHARACTERS = 255
 TITLE_CHARACTERS = 255
 PATH_CHARACTERS = 1024
-# Sorting combining marks takes time by the square of their number. No character is composed of more than four.
+
+# Sorting combining marks takes time by the square of their number. A text that only composing could make short enough
+# has at most four characters for each that it leaves, and no longer runs of marks than Unicode's stream-safe format.
 MOST_BEFORE_COMPOSING = 4
+MARKS_IN_A_ROW = 30
+
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+CONTROLS_AND_SLASHES = re.compile("[\x00-\x1f\x7f-\x9f/\\\\]")
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class BadNameError(ValueError):
@@ -25,7 +33,7 @@ def clean_filename(name: str) -> str:
     composed = _composed(name, NAME_CHARACTERS)
     if not composed:
         raise BadNameError("A file name has at least one character.")
-    return _harmless(composed)
+    return CONTROLS_AND_SLASHES.sub("_", composed)
 
 
 def clean_path(path: str) -> str:
@@ -34,34 +42,40 @@ def clean_path(path: str) -> str:
     Raises `BadNameError` for a part that is empty, longer than a name, `.` or `..` (spaces around them are no
     disguise: Windows drops them), and for more than 1,024 characters in all.
     """
-    composed = _composed(path, PATH_CHARACTERS)
-    if not composed:
+    if not path:
         return ""
-    parts = composed.split("/")
-    if any(part.strip() in ("", ".", "..") or len(part) > NAME_CHARACTERS for part in parts):
+    if len(path) > MOST_BEFORE_COMPOSING * PATH_CHARACTERS:
+        raise BadNameError(f"A path has at most {PATH_CHARACTERS} characters; this one has far more.")
+    parts = [clean_filename(part) for part in path.split("/")]
+    if any(part.strip() in ("", ".", "..") for part in parts):
         raise BadNameError("A path is made of names with `/` between them, and leads no way but down.")
-    return "/".join(map(_harmless, parts))
+    cleaned = "/".join(parts)
+    if len(cleaned) > PATH_CHARACTERS:
+        raise BadNameError(f"A path has at most {PATH_CHARACTERS} characters; this one has {len(cleaned)}.")
+    return cleaned
 
 
 def clean_title(title: str) -> str:
     """`title` in NFC and on one line, without spaces around it. Raises `BadNameError` above 255 characters."""
-    composed = _composed(title, TITLE_CHARACTERS)
-    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in composed).strip()
+    return CONTROLS.sub(" ", _composed(title, TITLE_CHARACTERS)).strip()
 
 
 def _composed(text: str, most: int) -> str:
     """`text` in NFC. Raises `BadNameError` for more than `most` characters, and for what UTF-8 cannot write."""
-    if len(text) > MOST_BEFORE_COMPOSING * most:
+    if len(text) > most and (len(text) > MOST_BEFORE_COMPOSING * most or _has_a_heap_of_marks(text)):
         raise BadNameError(f"At most {most} characters are allowed; these are far more.")
     composed = unicodedata.normalize("NFC", text)
     if len(composed) > most:
         raise BadNameError(f"At most {most} characters are allowed; these are {len(composed)}.")
-    if any(unicodedata.category(character) == "Cs" for character in composed):
+    if SURROGATES.search(composed):
         raise BadNameError("There is half of a surrogate pair, which is no character.")
     return composed
 
 
-def _harmless(name: str) -> str:
-    return "".join(
-        "_" if character in "/\\" or unicodedata.category(character) == "Cc" else character for character in name
-    )
+def _has_a_heap_of_marks(text: str) -> bool:
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run > MARKS_IN_A_ROW:
+            return True
+    return False

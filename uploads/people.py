@@ -3,6 +3,7 @@
 The client's address, scheme and host are already those that trusted proxies forwarded: `directdrivex/proxies.py`.
 """
 
+import hashlib
 import hmac
 import uuid
 from collections.abc import Awaitable, Callable
@@ -17,10 +18,11 @@ from django.utils.translation import gettext_lazy as _
 from ninja.utils import check_csrf
 
 from quotas.rules import Person, account_person, address_person
+from uploads import tokens
 from uploads.announcing import Sender
 from uploads.errors import Forbidden, InvalidRequest, Unauthorized
 from uploads.intake.origin import is_foreign
-from uploads.models import StoredFile
+from uploads.models import Batch, StoredFile
 from uploads.services import token_matches
 
 VISITOR_SALT = "uploads.visitor"
@@ -39,10 +41,10 @@ class Caller:
     def as_sender(self) -> Sender:
         return Sender(self.person, self.account_id, "" if self.account_id else self.visitor or self.new_visitor)
 
-    def owns(self, file: StoredFile) -> bool:
-        if self.account_id is not None and file.owner_id == self.account_id:
+    def owns(self, owned: StoredFile | Batch) -> bool:
+        if self.account_id is not None and owned.owner_id == self.account_id:
             return True
-        return bool(self.visitor) and hmac.compare_digest(file.visitor, self.visitor)
+        return bool(self.visitor) and hmac.compare_digest(owned.visitor, self.visitor)
 
 
 async def caller_of(request: HttpRequest) -> Caller:
@@ -56,6 +58,26 @@ async def caller_of(request: HttpRequest) -> Caller:
 def client_address(request: HttpRequest) -> str:
     """The address that failed sign-ins are counted by."""
     return request.META.get("REMOTE_ADDR", "")
+
+
+def request_key(request: HttpRequest, caller: Caller) -> str | None:
+    """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header.
+
+    Behind one address a browser is known by its cookie; programs there should choose keys that nobody guesses.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255:
+        raise InvalidRequest("Idempotency-Key", _("An Idempotency-Key has 1 to 255 characters."))
+    return "\n".join(
+        (
+            caller.person.key,
+            caller.visitor,
+            hashlib.sha256(key.encode()).hexdigest(),
+            hashlib.sha256(request.body).hexdigest(),
+        )
+    )
 
 
 def refuse_foreign(request: HttpRequest) -> None:
@@ -82,13 +104,30 @@ async def authorise(request: HttpRequest, file: StoredFile) -> None:
 
     A token that was sent decides alone, whatever cookies come along. Raises `Unauthorized` or `Forbidden`.
     """
+    token = _bearer_token(request)
+    if token is None:
+        await _authorise_by_cookie(request, file)
+    elif not token_matches(file, token):
+        raise Unauthorized()
+
+
+async def authorise_batch(request: HttpRequest, batch: Batch) -> None:
+    """As `authorise`; the token of any of its uploads is good for the batch."""
+    token = _bearer_token(request)
+    if token is None:
+        await _authorise_by_cookie(request, batch)
+    elif not await batch.files.filter(token_digest=tokens.digest(token)).aexists():
+        raise Unauthorized()
+
+
+def _bearer_token(request: HttpRequest) -> str | None:
     scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":  # another scheme belongs to a proxy before us
-        if not token_matches(file, token.strip()):
-            raise Unauthorized()
-        return
+    return token.strip() if scheme.lower() == "bearer" else None  # another scheme belongs to a proxy before us
+
+
+async def _authorise_by_cookie(request: HttpRequest, owned: StoredFile | Batch) -> None:
     caller = await caller_of(request)
-    if caller.owns(file):
+    if caller.owns(owned):
         refuse_forged(request)
     elif caller.account_id is not None or caller.visitor:
         raise Forbidden()
@@ -147,4 +186,4 @@ def visitor_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[
 def _is_met_here(request: HttpRequest) -> bool:
     """Pages and uploads; a download, a health check or a style sheet tells nothing about who uploads."""
     path = request.path
-    return path == "/" or path.startswith(("/api/v1/upload/", "/api/v1/files"))
+    return path == "/" or path.startswith(("/api/v1/upload/", "/api/v1/batch/", "/api/v1/files"))

@@ -36,6 +36,10 @@ REASONS: dict[str, Promise] = {
     "less_than_equal": _("This is above the most allowed."),
     "string_pattern_mismatch": _("This is not in the form that is expected."),
     "string_too_long": _("This is too long."),
+    "list_type": _("This must be a list."),
+    "too_short": _("At least one is needed."),
+    "too_long": _("These are too many."),
+    "model_type": _("This must be an object."),
 }
 
 

@@ -202,7 +202,7 @@ async def end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_
     Returns those that ended by this; a caller that is cancelled in the middle stops nothing. Of what no connection
     ever came for, the storage knows nothing and is not asked.
     """
-    return await _carried_through(_end(files, status, actor, fault_is_ours=fault_is_ours))
+    return await carried_through(_end(files, status, actor, fault_is_ours=fault_is_ours))
 
 
 async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_is_ours: bool) -> list[UUID]:
@@ -218,7 +218,7 @@ async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault
     return [file.pk for file in ended]
 
 
-async def _carried_through(work: Coroutine[Any, Any, T]) -> T:
+async def carried_through(work: Coroutine[Any, Any, T]) -> T:
     """The outcome of `work`, which goes on to its end where the caller is cancelled: its client went away, say."""
     task = asyncio.create_task(work)
     _to_be_ended.add(task)

@@ -1,0 +1,74 @@
+"""What the calls on batches take and give (wire.md, "HTTP")."""
+
+from typing import Annotated
+
+from django.utils.translation import gettext_lazy as _
+from ninja import Schema
+from pydantic import Field, StrictStr, field_validator
+
+from uploads.names import BadNameError, clean_path, clean_title
+from uploads.schemas import InitiateIn, InitiateOut, MetaOut, NoProtectionIn, refused
+from uploads.states import BatchStatus
+
+MOST_FILES = 1000
+
+
+class BatchFileIn(InitiateIn):
+    path: StrictStr | None = Field(None, description="Relative folders, such as photos/2026; without the filename.")
+
+    @field_validator("path")
+    @classmethod
+    def _clean_path(cls, value: str | None) -> str | None:
+        try:
+            return clean_path(value) if value else value
+        except BadNameError:
+            raise refused(
+                _("A path is made of folder names with / between them, at most 1,024 characters, none of them . or ..")
+            ) from None
+
+
+class BatchIn(NoProtectionIn):
+    files: Annotated[list[BatchFileIn], Field(min_length=1, max_length=MOST_FILES)]
+    title: StrictStr | None = Field(None, description="At most 255 characters after NFC.")
+
+    @field_validator("title")
+    @classmethod
+    def _clean_title(cls, value: str | None) -> str | None:
+        try:
+            return clean_title(value) if value else value
+        except BadNameError:
+            raise refused(_("A title has at most 255 characters.")) from None
+
+
+class BatchFileAnnounced(InitiateOut):
+    path: str
+
+
+class BatchInitiateOut(Schema):
+    batch_id: str
+    batch_url: str
+    title: str
+    files: list[BatchFileAnnounced]
+
+
+class BatchFileOut(MetaOut):
+    """Of a deleted file nothing but its id, size and times is left."""
+
+    path: str
+
+
+class BatchOut(Schema):
+    """Sizes in bytes; `total_size` is that of all files, whatever became of them."""
+
+    batch_id: str
+    title: str
+    status: BatchStatus
+    total_size: int
+    created_at: str
+    files: list[BatchFileOut]
+
+
+class BatchCancelOut(Schema):
+    """`cancelled`: how many files this call ended."""
+
+    cancelled: int

@@ -1,28 +1,17 @@
-"""Limit profiles, with what is in force and why; and each person's daily use, to look at."""
+"""Limit profiles, with what is in force and why. Beside it: pages about single persons, and on daily use."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
-from django.contrib.auth import get_user_model
-from django.db import models, transaction
-from django.db.models import Q, QuerySet
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from quotas import words
-from quotas.forms import ByteSizeField, ByteSizeInput, LimitProfileForm
+from quotas import admin_people, admin_usage, words  # noqa: F401 - Django looks for pages in this module alone
+from quotas.forms import SIZES, LimitProfileForm
 from quotas.hints import limits_changed
-from quotas.models import AudienceLimit, DailyUsage, LimitProfile
-from quotas.rules import account_person
-from quotas.sizes import short_size
-
-SIZES: dict[type[models.Field], dict[str, Any]] = {
-    models.BigIntegerField: {"form_class": ByteSizeField, "widget": ByteSizeInput}
-}
-MOST_ACCOUNTS_FOUND = 200
+from quotas.models import AudienceLimit, LimitProfile
 
 
 class AudienceLimitInline(admin.StackedInline):
@@ -92,77 +81,3 @@ class LimitProfileAdmin(admin.ModelAdmin):
 
     def _in_force(self) -> dict[str, Any]:
         return {"limit_lines": words.lines_in_force(), "active_environment": words.active_environment()}
-
-
-class NamedUsages(ChangeList):
-    """A page of daily use on which each row knows the name of its account, in one query for them all."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = list(self.result_list)
-        name_accounts(self.result_list)
-
-
-@admin.register(DailyUsage)
-class DailyUsageAdmin(admin.ModelAdmin):
-    """Read-only: the figures belong to `services`."""
-
-    list_display = ("who", "day", "used", "reserved", "files")
-    fields = ("who", "person", "day", "used", "reserved", "files")
-    list_filter = ("day",)
-    date_hierarchy = "day"
-    search_fields = ("person",)
-    search_help_text = _("an address such as 192.0.2.7, or the name or e-mail of an account")
-    show_full_result_count = False
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return NamedUsages
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> DailyUsage | None:
-        usage = super().get_object(request, object_id, from_field)
-        name_accounts([usage] if usage else [])
-        return usage
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[DailyUsage], search_term: str
-    ) -> tuple[QuerySet[DailyUsage], bool]:
-        found, duplicates = super().get_search_results(request, queryset, search_term)
-        if search_term:
-            accounts = get_user_model()._default_manager.filter(
-                Q(username__icontains=search_term) | Q(email__icontains=search_term)
-            )
-            keys = [account_person(pk).key for pk in accounts.values_list("pk", flat=True)[:MOST_ACCOUNTS_FOUND]]
-            found |= queryset.filter(person__in=keys)
-        return found, duplicates
-
-    @admin.display(description=_("person"), ordering="person")
-    def who(self, usage: DailyUsage) -> str:
-        return usage.account_name or usage.person
-
-    @admin.display(description=_("used"), ordering="used_bytes")
-    def used(self, usage: DailyUsage) -> str:
-        return short_size(usage.used_bytes)
-
-    @admin.display(description=_("reserved"), ordering="reserved_bytes")
-    def reserved(self, usage: DailyUsage) -> str:
-        return short_size(usage.reserved_bytes)
-
-
-def name_accounts(usages: Iterable[DailyUsage]) -> None:
-    """Fill in `account_name` of each of these rows whose account still exists."""
-    prefix = account_person(0).key.removesuffix("0")
-    accounts = {usage: int(usage.person.removeprefix(prefix)) for usage in usages if usage.person.startswith(prefix)}
-    names = get_user_model()._default_manager.in_bulk(set(accounts.values()))
-    for usage, account_id in accounts.items():
-        if account_id in names:
-            usage.account_name = names[account_id].get_username()

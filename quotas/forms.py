@@ -4,10 +4,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.utils.formats import number_format
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from quotas.models import LimitProfile
 from quotas.rules import MOST_BYTES
@@ -15,7 +16,9 @@ from quotas.sizes import exact_size, parse_size
 
 
 class ByteSizeInput(forms.TextInput):
-    """A text input that says behind it how many bytes its text means."""
+    """A text input that says behind it how many bytes its text means, and what it means where it is `empty`."""
+
+    empty: Any = _("unlimited")
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> Any:
         field = super().render(name, value, attrs, renderer)
@@ -23,7 +26,7 @@ class ByteSizeInput(forms.TextInput):
 
     def _meaning(self, value: Any) -> str:
         if value in (None, ""):
-            return "" if self.is_required else gettext("unlimited")
+            return "" if self.is_required else str(self.empty)
         try:
             size = parse_size(str(value))
         except ValueError:
@@ -31,6 +34,10 @@ class ByteSizeInput(forms.TextInput):
         return ngettext("= %(count)s byte", "= %(count)s bytes", size) % {
             "count": number_format(size, force_grouping=True)
         }
+
+
+class OwnByteSizeInput(ByteSizeInput):
+    empty = _("as everybody else")
 
 
 class ByteSizeField(forms.IntegerField):
@@ -58,6 +65,15 @@ class ByteSizeField(forms.IntegerField):
 
     def _error(self, code: str, value: Any) -> ValidationError:
         return ValidationError(self.error_messages[code], code=code, params={"value": str(value)[:40]})
+
+
+# For a ModelAdmin whose numbers of this kind are sizes: those of all, and those of one person.
+SIZES: dict[type[models.Field], dict[str, Any]] = {
+    models.BigIntegerField: {"form_class": ByteSizeField, "widget": ByteSizeInput}
+}
+OWN_SIZES: dict[type[models.Field], dict[str, Any]] = {
+    models.BigIntegerField: {"form_class": ByteSizeField, "widget": OwnByteSizeInput}
+}
 
 
 class LimitProfileForm(forms.ModelForm):

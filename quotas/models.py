@@ -1,12 +1,18 @@
-"""Limit profiles, one an environment, and what each person used on each UTC day. Sizes are in bytes."""
+"""Limit profiles, limits of single persons, and what each person used on each UTC day. Sizes are in bytes."""
 
+from datetime import datetime
 from typing import ClassVar
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from quotas.fields import NetworkField
+from quotas.rules import ADDRESS, OwnLimits, account_person
+
 UNLIMITED_SIZE = _("for example 2 GiB; empty means unlimited")
+AS_AUDIENCE_SIZE = _("for example 50 GiB; empty means as everybody else")
 
 
 class Environment(models.TextChoices):
@@ -89,6 +95,90 @@ class AudienceLimit(models.Model):
         return self.get_audience_display()
 
 
+class AboutPerson(models.Model):
+    """Something that an admin said of one person: of an account, or of an address or network without an account.
+
+    It is in force before `until`, without anybody's doing; `services` and `networks.ByPerson` go by that.
+    """
+
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("account"),
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text=_("somebody who signs in; counts wherever they are"),
+    )
+    network = NetworkField(
+        _("address or network"),
+        blank=True,
+        help_text=_("people without an account, for example 192.0.2.7, 192.0.2.0/24 or 2001:db8:1:2::/64"),
+    )
+    until = models.DateTimeField(
+        _("until"), null=True, blank=True, help_text=_("in UTC; ends by itself at this moment; empty means for good")
+    )
+    note = models.CharField(_("note"), max_length=255, blank=True, help_text=_("for admins only"))
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account"],
+                name="%(class)s_of_an_account",
+                violation_error_message=_("There is an entry for this account already; change that one."),
+            ),
+            models.UniqueConstraint(
+                fields=["network"],
+                name="%(class)s_of_a_network",
+                condition=~models.Q(network=""),
+                violation_error_message=_("There is an entry for this address or network already; change that one."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(account=None, network__gt="") | models.Q(account__isnull=False, network=""),
+                name="%(class)s_of_somebody",
+                violation_error_message=_("Name either an account, or an address or network."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.account.get_username() if self.account else self.network
+
+    @property
+    def key(self) -> str:
+        """As the key of a person, or of many where it is a network."""
+        return account_person(self.account_id).key if self.account_id else f"{ADDRESS}{self.network}"
+
+    def in_force(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
+
+
+class PersonLimit(AboutPerson):
+    """What one person may send in place of their audience; an empty field means as the audience."""
+
+    file_bytes = models.BigIntegerField(
+        _("largest file"), null=True, blank=True, validators=[MinValueValidator(0)], help_text=AS_AUDIENCE_SIZE
+    )
+    daily_bytes = models.BigIntegerField(
+        _("total a day"), null=True, blank=True, validators=[MinValueValidator(0)], help_text=AS_AUDIENCE_SIZE
+    )
+    daily_files = models.PositiveIntegerField(
+        _("files a day"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(1_000_000_000)],
+        help_text=_("empty means as everybody else"),
+    )
+    no_limits = models.BooleanField(
+        _("no limits at all"), default=False, help_text=_("everything is unlimited, whatever stands above")
+    )
+
+    class Meta(AboutPerson.Meta):
+        verbose_name = _("limit of one person")
+        verbose_name_plural = _("limits of single persons")
+        ordering: ClassVar = ["account_id", "network"]
+
+
 class DailyUsage(models.Model):
     """What one person has used and reserved on one UTC day; changed only by `services`, each step one UPDATE."""
 
@@ -97,7 +187,9 @@ class DailyUsage(models.Model):
     used_bytes = models.BigIntegerField(_("used"), default=0)
     reserved_bytes = models.BigIntegerField(_("reserved"), default=0)
     files = models.PositiveIntegerField(_("files"), default=0)
-    account_name = ""  # filled in where people are shown; not stored
+    # Filled in where people are shown; not stored.
+    account_name = ""
+    own_limits: OwnLimits | None = None
 
     class Meta:
         verbose_name = _("daily use")

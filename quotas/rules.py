@@ -2,10 +2,13 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# How a person's key begins.
+ACCOUNT, ADDRESS = "account:", "address:"
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Person:
 
 
 def account_person(account_id: int) -> Person:
-    return Person(f"account:{account_id}", "registered", account_id)
+    return Person(f"{ACCOUNT}{account_id}", "registered", account_id)
 
 
 def address_person(address: str) -> Person:
@@ -29,12 +32,12 @@ def address_person(address: str) -> Person:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return Person("address:unknown", "anonymous")
+        return Person(f"{ADDRESS}unknown", "anonymous")
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped:
-            return Person(f"address:{parsed.ipv4_mapped}", "anonymous")
-        return Person(f"address:{ipaddress.ip_network((parsed, 64), strict=False)}", "anonymous")
-    return Person(f"address:{parsed}", "anonymous")
+            return Person(f"{ADDRESS}{parsed.ipv4_mapped}", "anonymous")
+        return Person(f"{ADDRESS}{ipaddress.ip_network((parsed, 64), strict=False)}", "anonymous")
+    return Person(f"{ADDRESS}{parsed}", "anonymous")
 
 
 def client_address(peer: str, forwarded_for: Iterable[str], trusted: Iterable[IPNetwork]) -> str:
@@ -132,6 +135,20 @@ class PersonLimits:
 
 
 @dataclass(frozen=True)
+class OwnLimits:
+    """What one person may send in place of their audience; None means as the audience.
+
+    `no_limits` makes everything unlimited. In force before `until`; None means for good.
+    """
+
+    file_bytes: int | None = None
+    daily_bytes: int | None = None
+    daily_files: int | None = None
+    no_limits: bool = False
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
 class LimitInForce:
     """One limit as it is in force: `source` is `profile` or the name of the environment variable that wins."""
 
@@ -201,14 +218,24 @@ def slot_limits(profile: Profile, overrides: Mapping[str, int | bool | None]) ->
     )
 
 
-def person_limits(profile: Profile, overrides: Mapping[str, int | bool | None], audience: str) -> PersonLimits:
-    """What somebody of `audience` may send; nothing is limited where limits are not enforced."""
+def person_limits(
+    profile: Profile, overrides: Mapping[str, int | bool | None], audience: str, own: OwnLimits | None = None
+) -> PersonLimits:
+    """What somebody of `audience` may send, with limits of their `own` if any.
+
+    Nothing is limited where limits are not enforced, whatever anybody's own limits say.
+    """
     override = overrides.get("limits_enforced")
     enforced = profile.limits_enforced if override is None else bool(override)
     if not enforced:
         return PersonLimits(enforced=False)
-    own = profile.audiences[audience]
-    return PersonLimits(True, own.file_bytes, own.daily_bytes, own.daily_files)
+    if own is not None and own.no_limits:
+        return PersonLimits(enforced=True)
+    common = profile.audiences[audience]
+    values = {field.name: getattr(common, field.name) for field in fields(AudienceLimits)}
+    if own is not None:
+        values |= {name: mine for name in values if (mine := getattr(own, name)) is not None}
+    return PersonLimits(True, **values)
 
 
 def byte_ceiling(limits: PersonLimits) -> int:

@@ -7,7 +7,7 @@ transactions never wait for each other crosswise.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,9 +15,10 @@ import structlog
 from django.conf import settings
 from django.db.models import BigIntegerField, ExpressionWrapper, F, QuerySet, Value
 from django.db.models.functions import Greatest
+from django.utils import timezone
 
-from quotas import rules
-from quotas.models import AudienceLimit, DailyUsage, LimitProfile
+from quotas import networks, rules
+from quotas.models import AudienceLimit, DailyUsage, LimitProfile, PersonLimit
 from quotas.rules import Usage
 from quotas.seeds import SEEDS
 
@@ -72,9 +73,27 @@ def limits_in_force() -> list[rules.LimitInForce]:
     return rules.limits_in_force(active_profile(), settings.LIMIT_OVERRIDES)
 
 
+def own_limits(person: rules.Person, now: datetime) -> rules.OwnLimits | None:
+    """What an admin gave this person in place of the audience's limits, if it is in force at `now`; one query."""
+    if person.account_id is not None:
+        rows = PersonLimit.objects.filter(account_id=person.account_id)
+    else:
+        rows = PersonLimit.objects.filter(network__in=networks.containing_person(person.key))
+    return own_limits_of(rows).find(person.key, now)
+
+
+def own_limits_of(rows: Iterable[PersonLimit]) -> networks.ByPerson[rules.OwnLimits]:
+    """These rows as a table of who has which limits of their own."""
+    names = [field.name for field in dataclasses.fields(rules.OwnLimits)]
+    return networks.ByPerson(
+        (row.key, row.until, rules.OwnLimits(**{name: getattr(row, name) for name in names})) for row in rows
+    )
+
+
 def person_limits(person: rules.Person) -> rules.PersonLimits:
-    """What this person may send at this moment."""
-    return rules.person_limits(active_profile(), settings.LIMIT_OVERRIDES, person.audience)
+    """What this person may send at this moment; two queries."""
+    own = own_limits(person, timezone.now())
+    return rules.person_limits(active_profile(), settings.LIMIT_OVERRIDES, person.audience, own)
 
 
 def reserve(person: rules.Person, sizes: Sequence[int], day: date) -> None:
@@ -122,15 +141,15 @@ def usage(person_key: str, day: date) -> Usage:
 
 def quota_info(person: rules.Person, now: datetime) -> dict[str, Any]:
     """The answer of `upload/quota-info` (wire.md) for the UTC day of `now`; None means unlimited."""
-    profile = active_profile()
-    limits = rules.person_limits(profile, settings.LIMIT_OVERRIDES, person.audience)
+    profile, own = active_profile(), own_limits(person, now)
+    limits = rules.person_limits(profile, settings.LIMIT_OVERRIDES, person.audience, own)
     day = rules.utc_day(now)
     current = usage(person.key, day)
     return {
         "enforced": limits.enforced,
         "audience": person.audience,
         "day": day.isoformat(),
-        "resets_at": rules.end_of_day(day).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "resets_at": _timestamp(rules.end_of_day(day)),
         "limits": {
             "file_bytes": limits.file_bytes,
             "daily_bytes": limits.daily_bytes,
@@ -141,7 +160,12 @@ def quota_info(person: rules.Person, now: datetime) -> dict[str, Any]:
         "reserved_bytes": current.reserved_bytes,
         "remaining_bytes": rules.remaining_bytes(limits, current),
         "files": current.files,
+        **({"override_until": _timestamp(own.until)} if limits.enforced and own and own.until else {}),
     }
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _rows(person_key: str, day: date) -> QuerySet[DailyUsage]:

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import Field
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from quotas import rules, services
-from quotas.models import Audience, AudienceLimit, Environment, LimitProfile
+from quotas.models import Audience, AudienceLimit, Environment, LimitProfile, PersonLimit
 from quotas.sizes import short_size
 
 
@@ -74,6 +74,31 @@ def value_in_words(name: str, value: int | bool | None) -> str:
     if name.endswith("_percent"):
         return _("%(number)d %%") % {"number": value}
     return number_format(value, force_grouping=True)
+
+
+def own_limit_in_words(own: PersonLimit | rules.OwnLimits, name: str) -> str:
+    """One limit of a person's own; a dash where it is as everybody else's."""
+    if own.no_limits:
+        return _("unlimited")
+    value = getattr(own, name)
+    return "–" if value is None else value_in_words(name, value)
+
+
+def own_limits_in_words(own: rules.OwnLimits | None) -> str:
+    """All limits of a person's own on one line, and until when; a dash where there are none."""
+    if own is None:
+        return "–"
+    if own.no_limits:
+        parts = [_("no limits at all")]
+    else:
+        parts = [
+            f"{field_label(AudienceLimit, name)}: {own_limit_in_words(own, name)}"
+            for name in services.AUDIENCE_FIELDS
+            if getattr(own, name) is not None
+        ]
+    if own.until:
+        parts.append(_("until %(moment)s UTC") % {"moment": date_format(own.until, "SHORT_DATETIME_FORMAT")})
+    return ", ".join(parts) or "–"
 
 
 def advice(profile: LimitProfile, changed: Iterable[str]) -> list[str]:

@@ -81,6 +81,10 @@ class QuotaInfo(Schema):
     reserved_bytes: int
     remaining_bytes: int | None
     files: int
+    override_until: str | None = Field(
+        None,
+        description="Until when these are limits of this person's own; null without an end or without such limits.",
+    )
 
 
 class InitiateOut(Schema):

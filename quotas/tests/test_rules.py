@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from quotas import rules, seeds, sizes
-from quotas.rules import AudienceLimits, DayLimitExceeded, FileLimitExceeded, PersonLimits, Usage
+from quotas import networks, rules, seeds, sizes
+from quotas.rules import AudienceLimits, DayLimitExceeded, FileLimitExceeded, OwnLimits, PersonLimits, Usage
 from quotas.seeds import GIB, MIB, SEEDS
 
 NOTHING_SET: dict[str, int | bool | None] = dict.fromkeys(rules.VARIABLES)
 DAY = date(2026, 11, 23)
 
 
-@pytest.mark.parametrize("module", [rules, seeds, sizes])
+@pytest.mark.parametrize("module", [networks, rules, seeds, sizes])
 def test_the_rules_need_no_framework(module) -> None:
     tree = ast.parse(Path(module.__file__).read_text())
     imported = {
@@ -83,6 +83,26 @@ def test_the_environment_can_switch_enforcement_on() -> None:
     own = AudienceLimits(file_bytes=1, daily_bytes=2, daily_files=3)
     profile = replace(SEEDS["development"], audiences={"anonymous": own})
     assert rules.person_limits(profile, {"limits_enforced": True}, "anonymous") == PersonLimits(True, 1, 2, 3)
+
+
+def test_own_limits_stand_in_place_of_the_audiences_where_they_say_something() -> None:
+    production = SEEDS["production"]
+    own = OwnLimits(file_bytes=50 * GIB, daily_files=0)
+    assert rules.person_limits(production, NOTHING_SET, "anonymous", own) == PersonLimits(True, 50 * GIB, 2 * GIB, 0)
+    assert rules.person_limits(production, NOTHING_SET, "registered", own) == PersonLimits(True, 50 * GIB, 5 * GIB, 0)
+    assert rules.person_limits(production, NOTHING_SET, "anonymous", OwnLimits()) == rules.person_limits(
+        production, NOTHING_SET, "anonymous"
+    )
+
+
+def test_somebody_without_any_limits_is_still_said_to_be_under_enforced_ones() -> None:
+    own = OwnLimits(daily_bytes=5, no_limits=True)
+    assert rules.person_limits(SEEDS["production"], NOTHING_SET, "anonymous", own) == PersonLimits(True)
+
+
+def test_own_limits_bind_nobody_where_limits_are_not_enforced() -> None:
+    own = OwnLimits(daily_bytes=5)
+    assert rules.person_limits(SEEDS["development"], NOTHING_SET, "anonymous", own) == PersonLimits(False)
 
 
 def test_the_seeds_are_those_of_the_product() -> None:

@@ -66,7 +66,7 @@ def test_limits_are_read_in_one_query_and_anew_each_time() -> None:
     LimitProfile.objects.filter(environment="production").update(max_concurrent_uploads=21)
     assert services.slot_limits().all_uploads == 21
     limit(daily_files=4)
-    with assertNumQueries(1):
+    with assertNumQueries(2):  # the profile, and this person's own
         assert services.person_limits(SOMEBODY).daily_files == 4
 
 
@@ -149,7 +149,7 @@ def test_a_refusal_leaves_everything_as_it_was() -> None:
 
 def test_a_list_of_files_is_reserved_in_one_step() -> None:
     services.reserve(SOMEBODY, [1], DAY)
-    with assertNumQueries(2):  # the limits, and the one UPDATE
+    with assertNumQueries(3):  # the limits in two, and the one UPDATE
         services.reserve(SOMEBODY, [100, 0, 23], DAY)
     assert services.usage(SOMEBODY.key, DAY) == Usage(0, 124, 4)
 

@@ -42,6 +42,7 @@ async def announcements(request: HttpRequest, caller: Caller, announced: Sequenc
             "expires_at": timestamp(file.expires_at),
             "download_url": links.download_path(file.pk),
             "share_url": links.share_url(origin, file.pk),
+            "gdrive_upload_url": None,
             "quota": quota,
         }
         for file, token in announced

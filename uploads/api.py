@@ -75,7 +75,7 @@ for _error in (Exception, ValidationError, HttpError, Http404):  # for the last 
 api.add_router("/v1", batch_router)
 
 
-@api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, tags=["upload"])
+@api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, exclude_unset=True, tags=["upload"])
 async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     """Announce a file and get the address and the token to upload it with."""
     refuse_foreign(request)
@@ -120,7 +120,7 @@ async def cancel(request: HttpRequest, file_id: str) -> Any:
     return {"file_id": str(file.pk), "status": file.status}
 
 
-@api.get("/v1/upload/quota-info", response={200: QuotaInfo, **ERRORS}, tags=["upload"])
+@api.get("/v1/upload/quota-info", response={200: QuotaInfo, **ERRORS}, exclude_unset=True, tags=["upload"])
 async def quota_info(request: HttpRequest) -> Any:
     """What this person may send, and has sent today."""
     caller = await caller_of(request)

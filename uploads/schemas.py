@@ -83,7 +83,7 @@ class QuotaInfo(Schema):
     files: int
     override_until: str | None = Field(
         None,
-        description="Until when these are limits of this person's own; null without an end or without such limits.",
+        description="Until when these are limits of this person's own; there only where they are, and end.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Limit profiles, with what is in force and why. Beside it: pages about single persons, and on daily use."""
+"""Limit profiles, with what is in force and why, and file types that nobody may send."""
 
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from quotas import admin_people, admin_usage, words  # noqa: F401 - Django looks for pages in this module alone
 from quotas.forms import SIZES, LimitProfileForm
 from quotas.hints import limits_changed
-from quotas.models import AudienceLimit, LimitProfile
+from quotas.models import AudienceLimit, BlockedType, LimitProfile
 
 
 class AudienceLimitInline(admin.StackedInline):
@@ -81,3 +81,15 @@ class LimitProfileAdmin(admin.ModelAdmin):
 
     def _in_force(self) -> dict[str, Any]:
         return {"limit_lines": words.lines_in_force(), "active_environment": words.active_environment()}
+
+
+@admin.register(BlockedType)
+class BlockedTypeAdmin(admin.ModelAdmin):
+    """In force for the next file that is announced; what was announced before may still come."""
+
+    list_display = ("shown_pattern", "note")
+    search_fields = ("pattern", "note")
+
+    @admin.display(description=_("extension or media type"), ordering="pattern")
+    def shown_pattern(self, blocked: BlockedType) -> str:
+        return str(blocked)

@@ -1,4 +1,4 @@
-"""Limit profiles, limits of single persons, and what each person used on each UTC day. Sizes are in bytes."""
+"""Limits of all and of single persons, what nobody may send, what was used on each UTC day. Sizes are in bytes."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from quotas.fields import NetworkField
+from quotas.fields import FileTypeField, NetworkField
 from quotas.rules import ADDRESS, OwnLimits, account_person
 
 UNLIMITED_SIZE = _("for example 2 GiB; empty means unlimited")
@@ -177,6 +177,26 @@ class PersonLimit(AboutPerson):
         verbose_name = _("limit of one person")
         verbose_name_plural = _("limits of single persons")
         ordering: ClassVar = ["account_id", "network"]
+
+
+class BlockedType(models.Model):
+    """An extension or media type that nobody may send; seeded once, by a migration, and the operator's since then."""
+
+    pattern = FileTypeField(
+        _("extension or media type"),
+        unique=True,
+        help_text=_("for example scr, or application/hta, or image/* for all of a kind"),
+        error_messages={"unique": _("This one stands there already.")},
+    )
+    note = models.CharField(_("note"), max_length=255, blank=True, help_text=_("for admins only"))
+
+    class Meta:
+        verbose_name = _("blocked file type")
+        verbose_name_plural = _("blocked file types")
+        ordering: ClassVar = ["pattern"]
+
+    def __str__(self) -> str:
+        return self.pattern if "/" in self.pattern else f".{self.pattern}"
 
 
 class DailyUsage(models.Model):

@@ -18,7 +18,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from quotas import networks, rules
-from quotas.models import AudienceLimit, DailyUsage, LimitProfile, PersonLimit
+from quotas.models import AudienceLimit, BlockedType, DailyUsage, LimitProfile, PersonLimit
 from quotas.rules import Usage
 from quotas.seeds import SEEDS
 
@@ -94,6 +94,11 @@ def person_limits(person: rules.Person) -> rules.PersonLimits:
     """What this person may send at this moment; two queries."""
     own = own_limits(person, timezone.now())
     return rules.person_limits(active_profile(), settings.LIMIT_OVERRIDES, person.audience, own)
+
+
+def blocked_types() -> frozenset[str]:
+    """The extensions and media types that nobody may send at this moment, as `file_types.blocked_by` wants them."""
+    return frozenset(BlockedType.objects.values_list("pattern", flat=True))
 
 
 def reserve(person: rules.Person, sizes: Sequence[int], day: date) -> None:

@@ -92,6 +92,14 @@ async def test_any_name_is_stored_and_none_is_a_path(client: Client, given: str,
     assert answer["filename"] == (stored if stored is not None else unicodedata.normalize("NFC", given))
 
 
+async def test_a_type_that_the_operator_does_not_want_is_refused_by_name(client: Client) -> None:
+    error = await refusal(client.initiate("holiday.scr\u200f", 1))
+    assert (error.code, error.extra["status"], error.extra["retryable"]) == ("file_type_blocked", 415, False)
+    (named,) = error.extra["errors"]
+    assert (named["field"], named["filename"]) == ("filename", "holiday.scr\u200f")
+    assert (await client.initiate("setup.exe", 1)).token
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -13,9 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from quotas import rules
 from quotas import services as quotas
+from quotas.file_types import blocked_by
 from quotas.rules import Person
 from uploads import tokens
-from uploads.errors import DailyLimitExceeded, FileTooLarge, StorageFull
+from uploads.errors import DailyLimitExceeded, FileTooLarge, FileTypeBlocked, StorageFull
 from uploads.idempotency import once
 from uploads.lifecycle import retention_end
 from uploads.models import Batch, FileEvent, StoredFile
@@ -49,7 +50,7 @@ async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = Non
     """Announce a file: its row, its reservation and a fresh upload token, in one step.
 
     `idempotency` names one request of this sender: within a day it gives the same file again, with a new token.
-    Raises `FileTooLarge`, `DailyLimitExceeded`, and `StorageFull` for what has no room as things stand.
+    Raises `FileTypeBlocked`, `FileTooLarge`, `DailyLimitExceeded`, and `StorageFull` for what has no room now.
     """
     room = await get_store().room()
     return await database_sync_to_async(_initiate)(new, sender, idempotency, room)
@@ -123,6 +124,7 @@ def _announce(
     now = timezone.now()
     day = rules.utc_day(now)
     sizes = [upload.size for upload in new]
+    refuse_blocked_types(new, in_batch=batch is not None)
     reserve(sender.person, sizes, day, names=[upload.filename for upload in new] if batch else ())
     if room is not None and sum(sizes) > room:
         raise StorageFull()
@@ -162,6 +164,20 @@ def _announced(new: NewUpload, position: int, fields: Mapping[str, Any]) -> Anno
         **fields,
     )
     return file, token
+
+
+def refuse_blocked_types(new: Sequence[NewUpload], *, in_batch: bool) -> None:
+    """Raise `FileTypeBlocked` where one of these files is of a type that nobody may send, and name them all."""
+    patterns = quotas.blocked_types()
+    named, reasons = [], set()
+    for position, upload in enumerate(new):
+        if found := blocked_by(patterns, upload.filename, upload.content_type):
+            field, pattern = found
+            named.append((f"files.{position}.{field}" if in_batch else field, upload.filename))
+            reasons.add(pattern if "/" in pattern else f".{pattern}")
+    if named:
+        detail = _("Files of the type “%(type)s” are not accepted here.") % {"type": reasons.pop()}
+        raise FileTypeBlocked(detail if not reasons else None, named=named)
 
 
 def reserve(person: Person, sizes: Sequence[int], day: date, *, names: Sequence[str] = ()) -> None:

@@ -21,10 +21,14 @@ class ServerFailedError(Exception):
 
 
 def program_environment(overrides: dict[str, str]) -> dict[str, str]:
-    """The environment of a child: ours, with nothing of a .env file, on loopback and a free port."""
+    """The environment of a child: ours, with nothing of a .env file, on loopback and a free port.
+
+    `TEST_SERVER` names the server of every child that asks for none: the same tests run over uvicorn and daphne.
+    """
     names = re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     settings = dict.fromkeys(names, "")  # empty means unset, and wins over .env
     settings |= {"ENVIRONMENT": "development", "HOST": "127.0.0.1", "PORT": "0", "LOG_LEVEL": "info"}
+    settings["SERVER"] = os.environ.get("TEST_SERVER", "")
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "directdrivex.settings", **settings, **overrides}
 
 

@@ -169,28 +169,16 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
 
 def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
-    # Importing daphne.server installs Twisted's reactor for good.
-    from daphne.server import Server
-    from twisted.internet.defer import Deferred
-
+    # Importing it installs Twisted's reactor for good.
     from directdrivex.asgi import application
-
-    class DaphneServer(Server):
-        def kill_all_applications(self) -> Any:
-            for port in self.listeners:
-                port.addCallback(lambda port: port.stopListening())
-            draining = Deferred.fromFuture(asyncio.ensure_future(self._drain()))
-            return draining.addCallback(lambda _: super(DaphneServer, self).kill_all_applications())
-
-        async def _drain(self) -> None:
-            await drain_uploads()
-            for protocol, details in list(self.connections.items()):
-                if "application_instance" not in details:  # daphne's own loop below expects one
-                    del self.connections[protocol]
+    from directdrivex.daphne_server import DaphneServer
 
     DaphneServer(
         application,
         endpoints=[f"fd:fileno={listener.fileno()}"],
+        most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+        drain=drain_uploads,
+        ping_timeout=0,
         websocket_timeout=-1,
         websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,
         websocket_max_frame_size=settings.UPLOAD_CHUNK_BYTES,

@@ -10,6 +10,7 @@ from devtools.client import Client
 from devtools.server_process import ServerProcess
 
 MIB = 1024 * 1024
+pytestmark = pytest.mark.every_server
 HANDSHAKE = (
     "GET /ws_api/upload_parallel/x HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

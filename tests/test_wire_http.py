@@ -17,6 +17,7 @@ from devtools.client import Client, PatternSource, Refused
 from devtools.server_process import ServerProcess
 
 MIB = 1024 * 1024
+pytestmark = pytest.mark.every_server
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from devtools.client import Client, PatternSource, Upload
 from devtools.server_process import ServerProcess, program_environment
 
 MIB = 1024 * 1024
+pytestmark = pytest.mark.every_server
 
 
 @pytest.fixture
@@ -726,6 +727,7 @@ async def test_a_graceful_shutdown_says_so_and_loses_nothing(start_server: Calla
         async with talk(client, upload) as t:
             await t.until("ready")
             await t.send(b"x" * MIB)
+            await t.until("progress")
             assert server.process is not None
             server.process.send_signal(signal.SIGTERM)
             code, _reason = await t.closed()

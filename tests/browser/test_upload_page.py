@@ -6,12 +6,15 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from devtools.server_process import ServerProcess
 from quotas.sizes import short_size
 from tests.browser.conftest import MIB, UploadPage, sha256_behind, sha256_of, until
 from tests.browser.network import Network
+
+pytestmark = pytest.mark.every_server
 
 OpenPage = Callable[..., UploadPage]
 MakeFile = Callable[[str, int], Path]

@@ -4,9 +4,9 @@ Databases. A run uses SQLite, or with `TEST_DATABASE=postgresql` a private Postg
 hold on both is marked `@pytest.mark.every_database`; `make test` runs everything on SQLite and then
 `TEST_DATABASE=postgresql pytest -m every_database`, and so can you.
 
-Servers. What must hold behind both servers is marked `@pytest.mark.every_server`; with `TEST_SERVER=daphne` every program
-that a test starts is served by daphne. `server` is the real program on a free port with a data folder of its own; `start_server(**environment)`
-starts one with other settings. See `devtools/server_process.py`.
+Servers. `server` is the real program on a free port with a data folder of its own; `start_server(**environment)`
+starts one with other settings. See `devtools/server_process.py`. What must hold behind both servers is marked
+`@pytest.mark.every_server`; with `TEST_SERVER=daphne` every program that a test starts is served by daphne.
 """
 
 import os

@@ -4,7 +4,6 @@ Both are told the same: the largest WebSocket message is `settings.UPLOAD_CHUNK_
 (`TRUSTED_PROXIES` decides that in the program), nothing is compressed.
 """
 
-import asyncio
 import contextlib
 import ctypes
 import signal

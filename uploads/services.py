@@ -20,7 +20,7 @@ from quotas.rules import Person
 from uploads import announcing, lifecycle, tokens
 from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
 from uploads.models import StoredFile
-from uploads.states import Status
+from uploads.states import ACTIVE, Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests, StorageUnavailableError
 
@@ -230,12 +230,17 @@ async def delete(file_id: UUID | str, actor: str) -> None:
     """Remove a completed file for good; its quota stays used. Raises `NotFound`, `Gone`, `WrongState`."""
     file = await database_sync_to_async(find)(file_id)
     refuse_gone(file)
-    done = await database_sync_to_async(lifecycle.transition)(file.pk, [Status.COMPLETED], Status.DELETED, actor=actor)
-    if not done:
-        if file.status in (Status.PENDING, Status.VERIFYING):
-            raise WrongState(_("This upload is not complete; it can be cancelled, not deleted."))
+    if file.status in ACTIVE:
+        raise WrongState(_("This upload is not complete; it can be cancelled, not deleted."))
+    if not await carried_through(_delete(file.pk, actor)):
         raise WrongState(_("Only a completed file can be deleted."))
-    await get_store().delete(str(file.pk))
+
+
+async def _delete(file_id: UUID, actor: str) -> bool:
+    done = await database_sync_to_async(lifecycle.transition)(file_id, [Status.COMPLETED], Status.DELETED, actor=actor)
+    if done:
+        await get_store().delete(str(file_id))
+    return bool(done)
 
 
 def group_of(file_id: UUID | str) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +16,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
 from quotas import services as quotas
-from uploads import announcing, links, services
+from uploads import announcing, links, services, strict_json
 from uploads.answers import ERRORS, announcements, meta_of, new_upload
 from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
@@ -50,8 +49,8 @@ class JSONOnly(Parser):
         if request.content_type != "application/json":
             raise InvalidRequest("Content-Type", _("The body must be application/json."))
         try:
-            return json.loads(request.body)
-        except (ValueError, RecursionError):
+            return strict_json.read(request.body)
+        except ValueError:
             raise InvalidRequest("body", _("The body is not JSON that can be read.")) from None
 
 

@@ -1,12 +1,12 @@
 """The messages of the upload WebSocket, typed (wire.md, "WebSocket"). Needs no Django but its lazy sentences."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from uploads import strict_json
 from uploads.errors import InvalidRequest, Unauthorized, UploadError
 
 TEXT_LIMIT_BYTES = 64 * 1024
@@ -41,8 +41,8 @@ def parse(text: str) -> ClientMessage:
     if len(text) > TEXT_LIMIT_BYTES or len(text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:
         raise InvalidRequest("message", _("A text message may have at most 64 KiB."))
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
+        message = strict_json.read(text)
+    except ValueError:
         raise InvalidRequest("message", _("A text message must be JSON.")) from None
     if not isinstance(message, dict):
         raise InvalidRequest("message", _("A text message must be a JSON object."))

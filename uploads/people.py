@@ -85,7 +85,7 @@ def refuse_foreign(request: HttpRequest) -> None:
 
     A plain form of another site can send any body but that one.
     """
-    if request.headers.get("Content-Length", "0") != "0" and request.content_type != "application/json":
+    if request.body and request.content_type != "application/json":
         raise InvalidRequest("Content-Type", _("The body must be application/json."))
     origin = request.headers.get("Origin")
     own = {"scheme": request.scheme, "headers": [(b"host", request.get_host().encode("latin-1"))]}

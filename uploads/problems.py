@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -77,6 +78,8 @@ def from_exception(error: Exception) -> UploadError:
         return NotFound()
     if isinstance(error, RequestDataTooBig):
         return BodyTooLarge()
+    if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError):
+        return InvalidRequest("request", InvalidRequest.sentence)  # what the framework answers with 400
     return translate(error) or internal(error)
 
 

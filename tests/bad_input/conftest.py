@@ -80,7 +80,7 @@ def laid_down(server: ServerProcess) -> Treasure:
 
 
 async def lay_down(server: ServerProcess) -> Treasure:
-    finished_bytes, half_bytes = os.urandom(300_000), os.urandom(900_000)
+    finished_bytes, half_bytes = os.urandom(3000), os.urandom(900_000)
     async with Client(server.url) as client:
         finished = await client.initiate("finished.bin", len(finished_bytes))
         await client.send(finished, Bytes(finished_bytes))

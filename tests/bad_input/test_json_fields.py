@@ -58,10 +58,7 @@ FIELDS = [
 NO_ROOM = {"the largest size"}
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=str)
-async def test_a_field_takes_what_it_is_for_and_names_itself_where_it_is_wrong(
-    server: ServerProcess, treasure: Treasure, field: Field
-) -> None:
+async def try_field(server: ServerProcess, field: Field) -> None:
     async def fault_of(column: str) -> str | None:
         body = body_with(field.others, field.name, COLUMNS[column])
         answer = await ask(server.port, Request("POST", field.path, JSON, body))
@@ -77,6 +74,13 @@ async def test_a_field_takes_what_it_is_for_and_names_itself_where_it_is_wrong(
     await all_cells("JSON fields", ((column, column) for column in COLUMNS), fault_of)
 
 
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+async def test_a_field_takes_what_it_is_for_and_names_itself_where_it_is_wrong(
+    server: ServerProcess, treasure: Treasure, field: Field
+) -> None:
+    await try_field(server, field)
+
+
 GOOD = b'{"filename": "a.bin", "size": 1}'
 BODIES: dict[str, tuple[bytes, int | str]] = {
     "as it should be": (GOOD, 200),
@@ -86,7 +90,10 @@ BODIES: dict[str, tuple[bytes, int | str]] = {
     "a key of half a surrogate pair": (b'{"\\ud800": 1, "filename": "a", "size": 1}', 200),
     "an empty key": (b'{"": 1, "filename": "a", "size": 1}', 200),
     "a prototype": (b'{"__proto__": {"size": 5}, "__class__": "x", "filename": "a", "size": 1}', 200),
-    "10,000 unknown keys": (json.dumps({f"k{n}": n for n in range(10_000)} | {"filename": "a", "size": 1}).encode(), 200),
+    "10,000 unknown keys": (
+        json.dumps({f"k{n}": n for n in range(10_000)} | {"filename": "a", "size": 1}).encode(),
+        200,
+    ),
     "nothing": (b"", "invalid_request"),
     "only white space": (b"  \n", "invalid_request"),
     "an empty object": (b"{}", "invalid_request"),
@@ -189,7 +196,9 @@ async def test_a_body_is_application_json_and_nothing_else(
         request = Request("POST", path, (("Content-Type", kind), token), GOOD)
         return faults_of(await ask(server.port, request), expected)
 
-    cells = [(f"{path} {kind[:60]!r}", (path, kind, expected)) for path in (INITIATE, cancel) for kind, expected in kinds()]
+    cells = [
+        (f"{path} {kind[:60]!r}", (path, kind, expected)) for path in (INITIATE, cancel) for kind, expected in kinds()
+    ]
     await all_cells("content types", cells, fault_of)
 
 

@@ -16,7 +16,7 @@ class Call:
     method: str
     path: str
     reached: int | str
-    target: str = ""  # `finished` or `half`
+    target: str = ""  # `finished`, `half` or `batch`
     needs_token: bool = False
     body: bytes | None = None
 
@@ -57,6 +57,9 @@ CALLS = [
     Call("GET", "/api/v1/download/stream/{file_id}", 200, "finished"),
     Call("HEAD", "/api/v1/download/stream/{file_id}", 200, "finished"),
     Call("GET", "/api/v1/system/upload-status", 200),
+    Call("POST", "/api/v1/batch/initiate", 200, body=b'{"files": [%b]}' % FILE),
+    Call("GET", "/api/v1/batch/{file_id}", 200, "batch"),
+    Call("POST", "/api/v1/batch/cancel/{file_id}", 200, "batch", needs_token=True),  # nothing of it is unfinished
 ]
 PAGES = [
     Call("GET", "/", 200),

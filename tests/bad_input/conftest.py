@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,15 @@ class Bytes:
 
 @dataclass
 class Treasure:
-    """What honest people have on the server: a finished file, and one that is half there."""
+    """What honest people have on the server: a finished file, which is a batch of its own, and one half there.
+
+    `batch` has the batch's id in the place of the file's.
+    """
 
     server: ServerProcess
     finished: Upload
     half: Upload
+    batch: Upload
     finished_bytes: bytes = field(repr=False)
     half_bytes: bytes = field(repr=False)
     stored: int
@@ -82,7 +86,9 @@ def laid_down(server: ServerProcess) -> Treasure:
 async def lay_down(server: ServerProcess) -> Treasure:
     finished_bytes, half_bytes = os.urandom(3000), os.urandom(900_000)
     async with Client(server.url) as client:
-        finished = await client.initiate("finished.bin", len(finished_bytes))
+        files = [{"filename": "finished.bin", "size": len(finished_bytes), "path": "of/a batch"}]
+        batch = await client.call("POST", "batch/initiate", json={"files": files, "title": "A batch"})
+        finished = client.upload_from(batch["files"][0])
         await client.send(finished, Bytes(finished_bytes))
         half = await client.initiate("half.bin", len(half_bytes))
         async with client.connect(half) as socket:
@@ -93,7 +99,8 @@ async def lay_down(server: ServerProcess) -> Treasure:
             await socket.close(1000)
         stored = (await client.status(half))["offset"]
     assert stored == 400_000
-    return Treasure(server, finished, half, finished_bytes, half_bytes, stored, server.memory())
+    as_batch = replace(finished, file_id=batch["batch_id"])
+    return Treasure(server, finished, half, as_batch, finished_bytes, half_bytes, stored, server.memory())
 
 
 @pytest.fixture

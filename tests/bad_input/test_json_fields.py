@@ -22,35 +22,65 @@ INITIATE = "/api/v1/upload/initiate"
 FILE = {"filename": '"a.bin"', "size": "1"}
 
 
+BATCH = "/api/v1/batch/initiate"
+
+
 @dataclass(frozen=True)
 class Field:
-    """A field of a call: `welcome` are the columns that it takes; `others` the members beside it."""
+    """A field of a call: `welcome` are the columns that it takes; `others` the members beside it.
+
+    A field of a file in a batch stands in an object of the list `files`.
+    """
 
     path: str
     name: str
     others: dict[str, str]
     welcome: set[str]
+    in_files: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path.removeprefix('/api/v1/')} {self.name}"
+        return f"{self.path.removeprefix('/api/v1/')} {'files.0.' * self.in_files}{self.name}"
+
+    def body(self, value: str | None) -> bytes:
+        inner = body_with(self.others, self.name, value)
+        return b'{"files": [%b]}' % inner if self.in_files else inner
 
 
 TEXTS = {"the empty string", "a string", "digits in a string", "true in a string"} | set(STRINGS)
 ABSENT = {"missing", "null"}
+OF_A_FILE: dict[str, set[str]] = {
+    "filename": NAMES,
+    "size": WHOLE_NUMBERS,
+    "content_type": ABSENT | {"the empty string", "a media type", "a media type with parameters"},
+    "sha256": ABSENT | {"64 lower-case digits"},
+    "password": ABSENT,
+    "max_downloads": ABSENT,
+    "expires_in": ABSENT,
+    "unknown": {"missing", *AS_JSON},
+}
+# A name of more than 255 characters, a part that is none, or a way up.
+NO_PATHS = {
+    "a space",
+    "256 characters",
+    "1,024 characters",
+    "1,025 characters",
+    "a MiB",
+    "256 emoji",
+    "a path",
+    "half a media type",
+}
+PATHS = ABSENT | (TEXTS - NO_PATHS)
+TITLES = ABSENT | {name for name in TEXTS if len(STRINGS.get(name, "")) <= 255}
 FIELDS = [
-    Field(INITIATE, "filename", FILE, NAMES),
-    Field(INITIATE, "size", FILE, WHOLE_NUMBERS),
-    Field(
-        INITIATE,
-        "content_type",
-        FILE,
-        ABSENT | {"the empty string", "a media type", "a media type with parameters"},
+    *(Field(INITIATE, name, FILE, welcome) for name, welcome in OF_A_FILE.items()),
+    *(Field(BATCH, name, FILE, welcome, in_files=True) for name, welcome in OF_A_FILE.items()),
+    Field(BATCH, "path", FILE, PATHS, in_files=True),
+    Field(BATCH, "files", {}, set()),
+    Field(BATCH, "title", {"files": "[" + json.dumps({"filename": "a.bin", "size": 1}) + "]"}, TITLES),
+    *(
+        Field(BATCH, name, {"files": "[" + json.dumps({"filename": "a.bin", "size": 1}) + "]"}, OF_A_FILE[name])
+        for name in ("password", "max_downloads", "expires_in", "unknown")
     ),
-    Field(INITIATE, "sha256", FILE, ABSENT | {"64 lower-case digits"}),
-    Field(INITIATE, "password", FILE, ABSENT),
-    Field(INITIATE, "max_downloads", FILE, ABSENT),
-    Field(INITIATE, "expires_in", FILE, ABSENT),
-    Field(INITIATE, "unknown", FILE, {"missing", *AS_JSON}),
 ]
 
 
@@ -60,16 +90,16 @@ NO_ROOM = {"the largest size"}
 
 async def try_field(server: ServerProcess, field: Field) -> None:
     async def fault_of(column: str) -> str | None:
-        body = body_with(field.others, field.name, COLUMNS[column])
-        answer = await ask(server.port, Request("POST", field.path, JSON, body))
+        answer = await ask(server.port, Request("POST", field.path, JSON, field.body(COLUMNS[column])))
         if column in field.welcome:
             return faults_of(answer, "storage_full" if field.name == "size" and column in NO_ROOM else 200)
         if fault := faults_of(answer, "invalid_request"):
             return fault
         assert answer is not None
         named = {problem["field"] for problem in answer.problem["errors"]}
-        at_fault = {"body"} if column in NO_JSON else {field.name}
-        return None if named == at_fault else f"blames {named}, not {at_fault}"
+        at_fault = "body" if column in NO_JSON else "files.0." * field.in_files + field.name
+        right = named == {at_fault} or (field.name == "files" and all(name.startswith("files.") for name in named))
+        return None if right else f"blames {named}, not {at_fault}"
 
     await all_cells("JSON fields", ((column, column) for column in COLUMNS), fault_of)
 

@@ -23,6 +23,7 @@ class Visitor:
     visitor: str
     csrf: str
     upload: Upload
+    batch_id: str
 
     def cookies(self) -> str:
         return f"ddx_visitor={self.visitor}; csrftoken={self.csrf}"
@@ -35,10 +36,12 @@ async def visit(server: ServerProcess) -> Visitor:
     ):
         async with browser.get("/"):
             pass
-        async with browser.post("/api/v1/upload/initiate", json={"filename": "mine", "size": 5}) as response:
-            upload = client.upload_from(await response.json())
+        body = {"files": [{"filename": "mine", "size": 5}]}
+        async with browser.post("/api/v1/batch/initiate", json=body) as response:
+            batch = await response.json()
         cookies = {cookie.key: cookie.value for cookie in browser.cookie_jar}
-    return Visitor(cookies["ddx_visitor"], cookies["csrftoken"], upload)
+        upload = client.upload_from(batch["files"][0])
+    return Visitor(cookies["ddx_visitor"], cookies["csrftoken"], upload, batch["batch_id"])
 
 
 ON_AN_UPLOAD = [call for call in CALLS if call.needs_token]
@@ -120,7 +123,8 @@ async def test_an_upload_is_its_senders_alone(server: ServerProcess, treasure: T
         named = {name for name, _ in headers}
         if "Authorization" not in named:
             headers = (*headers, ("Authorization", b""))
-        answer = await ask(server.port, call.request(treasure, *headers, target=mine.upload.file_id))
+        target = mine.batch_id if call.target == "batch" else mine.upload.file_id
+        answer = await ask(server.port, call.request(treasure, *headers, target=target))
         return faults_of(answer, expected)
 
     listed = [(f"{call} with {title}", (call, title)) for call in ON_AN_UPLOAD for title in shown]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from devtools.machine import postgresql
-from devtools.processes import bound_to_parent, end
+from devtools.processes import bound_to_parent, end, tree
 
 START_SECONDS = 60.0
 START_TRIES = 5  # a free port may be taken between our look and PostgreSQL's own
@@ -30,7 +30,7 @@ class PrivatePostgres:
     def __init__(self) -> None:
         initdb, self._program = postgresql("initdb"), postgresql("postgres")
         self._folder = Path(tempfile.mkdtemp(prefix="directdrivex-postgres-"))
-        self._data = self._folder / "data"
+        self._data, self._log = self._folder / "data", self._folder / "log"
         # initdb refuses root.
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -55,34 +55,56 @@ class PrivatePostgres:
     def _start(self) -> None:
         for _ in range(START_TRIES):
             self.port = free_port()
-            settings = {
-                "listen_addresses": "127.0.0.1",
-                "port": self.port,
-                "unix_socket_directories": "",
-                "max_connections": 200,
-                # The data dies with the run: nothing needs to survive a power cut.
-                "fsync": "off",
-                "synchronous_commit": "off",
-                "full_page_writes": "off",
-            }
-            command = [self._program, "-D", str(self._data)]
-            command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-            with (self._folder / "log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    command, stdout=log, stderr=log, cwd=self._folder, **self._user, **bound_to_parent()
-                )
-            if self._is_up():
+            if self._runs():
                 return
-        raise RuntimeError(f"PostgreSQL did not start: {(self._folder / 'log').read_text()[-2000:]}")
+        raise RuntimeError(f"PostgreSQL did not start: {self._log.read_text()[-2000:]}")
 
-    def _is_up(self) -> bool:
+    def _runs(self) -> bool:
+        """Start on `port`; whether it came up."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            # The data dies with the run: nothing needs to survive a power cut.
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+        }
+        command = [self._program, "-D", str(self._data)]
+        command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        seen = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self._folder, **self._user, **bound_to_parent()
+            )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            if "ready to accept connections" in (self._folder / "log").read_text():
+            if b"ready to accept connections" in self._log.read_bytes()[seen:]:
                 return True
             time.sleep(0.05)
         end(self._process)
         return False
+
+    # --- for tests of what happens without it ---
+
+    def freeze(self) -> None:
+        """It takes connections, as the kernel does that, and answers nothing until `thaw`."""
+        for process in tree(self._process.pid):
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in tree(self._process.pid):
+            process.resume()
+
+    def halt(self) -> None:
+        """It is gone: connections break, and new ones are refused, until `revive`."""
+        end(self._process, by=signal.SIGQUIT)
+
+    def revive(self) -> None:
+        """The same data on the same port again."""
+        if not self._runs():
+            raise RuntimeError(f"PostgreSQL did not come back: {self._log.read_text()[-2000:]}")
 
     def stop(self) -> None:
         end(self._process, by=signal.SIGINT)

@@ -58,6 +58,7 @@ class Transfer:
         self._drained.set()
         self._reported_at = 0.0
         self._moved: deque[tuple[float, int]] = deque()
+        self._rewound_to: int | None = None
         self.idle: IdleMark | None = None
 
     # --- what the connection calls ---
@@ -139,7 +140,11 @@ class Transfer:
     # --- the writer ---
 
     async def run(self) -> None:
-        """Write and report until cancelled. Raises the storage's errors, but for rewinds, which it tells the client."""
+        """Write and report until cancelled. Raises the storage's errors; the client is told rewinds, and goes on.
+
+        A second rewind to no farther than the first is told and raised: a storage that fails again and again must not
+        make the client send the same bytes again and again.
+        """
         while True:
             await self._wait_for_work()
             while self._blocks:
@@ -166,10 +171,14 @@ class Transfer:
         try:
             await self._append(batch)
         except RewindError as rewind:
+            again = self._rewound_to is not None and rewind.offset <= self._rewound_to
+            self._rewound_to = rewind.offset
             if not self._dropping:
                 self.halt()
                 self.arrived = self.received = self.told = rewind.offset
                 await self._rewound(rewind.offset, rewind.reason)
+            if again:
+                raise
             return
         finally:
             self._in_hand = 0
@@ -241,10 +250,17 @@ class Transfer:
                 self.idle = IdleMark(self.arrived, time.monotonic())
             elif time.monotonic() - self.idle.since >= idle_seconds:
                 raise IdleTimeout()
-            await asyncio.sleep(min(1.0, idle_seconds / 4))
+            nap, lay_down = min(1.0, idle_seconds / 4), time.monotonic()
+            await asyncio.sleep(nap)
+            overslept = time.monotonic() - lay_down - nap
+            if overslept > nap:
+                # It was this program that stood still, and what came meanwhile is not even read yet.
+                self.idle = IdleMark(self.idle.offset, self.idle.since + overslept)
 
     def _has_the_turn(self) -> bool:
         """Is it the client that something is waited for?"""
         if self._waiting or (self.arrived == self.size and self.buffered):
             return False  # it waits for us: for a slot, or for the last bytes to be stored
-        return self._dropping or self.arrived < self.told + self.window
+        # Frames need not divide the window: the clock runs while there is room for any that the client may send.
+        next_frame = min(self.chunk_size, self.size - self.arrived)
+        return self._dropping or self.arrived + next_frame <= self.told + self.window

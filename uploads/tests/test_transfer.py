@@ -14,7 +14,7 @@ import pytest
 
 from uploads.errors import FlowViolation, FrameTooLarge, IdleTimeout, SizeExceeded
 from uploads.intake.transfer import IdleMark, Transfer
-from uploads.storage.base import Buffer, PartialObject
+from uploads.storage.base import Buffer, PartialObject, RewindError
 from uploads.storage.local import LocalStore
 
 KIB = 1024
@@ -65,8 +65,11 @@ class Ear:
 
 
 class Bench:
-    def __init__(self, store: LocalStore, key: str, partial: Any, transfer: Transfer, ear: Ear) -> None:
+    def __init__(
+        self, store: LocalStore, key: str, partial: Any, transfer: Transfer, ear: Ear, running: asyncio.Task[None]
+    ) -> None:
         self.store, self.key, self.partial, self.transfer, self.ear = store, key, partial, transfer, ear
+        self.running = running
 
     async def told(self, received: int) -> None:
         async with asyncio.timeout(10):
@@ -85,7 +88,7 @@ def bench(tmp_path: Path) -> Any:
             partial = Gate(partial)
         transfer = Transfer(partial, size=size, chunk_size=chunk, window=window, report=ear.report, rewound=ear.rewound)
         running = asyncio.create_task(transfer.run())
-        yield Bench(store, key, partial, transfer, ear)
+        yield Bench(store, key, partial, transfer, ear, running)
         running.cancel()
         await asyncio.wait({running})
         if gate:
@@ -192,6 +195,25 @@ async def test_after_a_rewind_frames_are_dropped_until_the_client_resumes_there(
         assert (await b.partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
 
 
+async def test_a_storage_that_goes_back_to_the_same_place_again_is_a_failing_one(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        for turn in (1, 2):
+            b.transfer.take(b"x" * 200_000)
+            async with asyncio.timeout(10):
+                while b.partial.offset < 200_000:
+                    await asyncio.sleep(0.01)
+            os.truncate(b.store.partial_path(b.key), 100_000)
+            b.transfer.take(b"x" * 100_000)
+            async with asyncio.timeout(10):
+                while len(b.ear.rewinds) < turn:
+                    await asyncio.sleep(0.01)
+            assert b.transfer.resume(100_000)
+        with pytest.raises(RewindError):
+            async with asyncio.timeout(10):
+                await b.running
+        assert b.ear.rewinds == [100_000, 100_000]
+
+
 async def test_more_than_a_window_dropped_is_a_violation(bench: Any) -> None:
     async with bench(10 * MIB) as b:
         b.transfer.halt()
@@ -249,6 +271,33 @@ async def test_a_client_without_window_is_not_idle(bench: Any) -> None:
         done, _ = await asyncio.wait({watching}, timeout=0.5)
         assert not done
         watching.cancel()
+
+
+async def test_a_client_whose_next_frame_has_no_room_is_not_idle(bench: Any) -> None:
+    """Frames need not divide the window: what is left of it may be too little for any frame of this client's."""
+    async with bench(10 * MIB, gate=True) as b:
+        for _ in range(5):
+            b.transfer.take(b"x" * 180 * KIB)  # 124 of 1,024 KiB are left, and the storage does not move
+        watching = asyncio.create_task(b.transfer.watch(0.1))
+        done, _ = await asyncio.wait({watching}, timeout=0.5)
+        assert not done
+        b.partial.open.set()
+        with pytest.raises(IdleTimeout):
+            async with asyncio.timeout(10):
+                await watching
+
+
+async def test_the_time_in_which_the_program_itself_stood_still_is_not_the_clients(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        watching = asyncio.create_task(b.transfer.watch(0.4))
+        await asyncio.sleep(0.05)
+        time.sleep(1)  # noqa: ASYNC251 - as when the process was stopped, or its event loop blocked
+        b.transfer.take(b"x" * 64 * KIB)  # what came meanwhile is heard only after the clock
+        done, _ = await asyncio.wait({watching}, timeout=0.15)
+        assert not done
+        with pytest.raises(IdleTimeout):
+            async with asyncio.timeout(10):
+                await watching
 
 
 async def test_a_client_whose_last_bytes_are_still_being_stored_is_not_idle(bench: Any) -> None:

@@ -48,7 +48,7 @@ from uploads.models import StoredFile
 from uploads.slots.manager import Granted, SlotError, Waiting, WaitingFor
 from uploads.states import Status
 from uploads.storage import get_store
-from uploads.storage.base import RewindError, StorageError
+from uploads.storage.base import RewindError
 
 VERIFYING_POLL_SECONDS = 1.0
 FLUSH_SECONDS = 3.0  # what a lost connection has sent is still written, if the storage takes it in this time
@@ -109,6 +109,9 @@ class UploadSession(Mailbox):
             try:
                 await self._receive(rewound, told=await self._wait_in_line(self._place))
             except RewindError as rewind:
+                if rewound is not None and rewind.offset <= rewound.offset:
+                    await self._tell_rewind(rewind.offset, rewind.reason)
+                    raise  # the client comes back later, rather than sends the same bytes again and again
                 # Bytes were lost at the very end: the upload is pending again, and this client sends them again.
                 rewound, self.halted, self._verifying = rewind, True, False
                 self.let_go.clear()
@@ -356,10 +359,7 @@ class UploadSession(Mailbox):
         """The upload was ended: nothing works on it any longer, and no byte of it stays."""
         if running := registry.verification(self.upload_id):
             await running.abandon()
-        try:
-            await get_store().delete(self.upload_id)
-        except StorageError as failure:
-            log.warning("bytes_not_removed", file=self.upload_id, cause=str(failure))  # the cleanup will
+        await services.remove_bytes(self.upload_id)
 
     async def _let_go(self, *, keep_place: bool, flush: bool = False, returning: bool = False) -> None:
         """Close the partial file and give the slot back, or keep it for this upload's return; once.

@@ -41,12 +41,15 @@ SYNC_BYTES = 64 * MIB  # a checkpoint comes after this much and
 SYNC_SECONDS = 5.0  # this long, whichever is later: syncing more often halves the rate (performance.md)
 LOCK_SECONDS = 5.0
 FLOOR_CHECK_BYTES = 64 * MIB
+ANSWER_SECONDS = 10.0  # a disk that does not even tell what it has is a failing one
 DIGESTS_KEPT = 1024  # running digests of uploads whose connection was lost; a few hundred bytes each
 
 # Its own threads: Django's executor serialises the whole process's database work. A sync can take seconds on a busy
-# disk and must not keep writes waiting, so that it has threads of its own again.
+# disk and must not keep writes waiting, so that it has threads of its own again. So has what is short: who begins an
+# upload, asks how far it is, or cancels it, does not wait for all the writes of a slow disk.
 _threads = ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 2) + 4), thread_name_prefix="storage")
 _sync_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-sync")
+_short_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="storage-short")
 
 _KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -76,12 +79,21 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+async def _in_thread(function: Callable[..., T], *args: Any, threads: ThreadPoolExecutor = _threads) -> T:
     """Run blocking file work in the storage's threads; OSErrors come out as the port's."""
     try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, partial(function, *args))
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args))
     except OSError as error:
         raise _translate(error) from error
+
+
+async def _ask(function: Callable[..., T], *args: Any) -> T:
+    """The same for what is short and waits for no write. Raises `StorageUnavailableError` after `ANSWER_SECONDS`."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await _in_thread(function, *args, threads=_short_threads)
+    except TimeoutError:
+        raise StorageUnavailableError(f"the disk has not answered for {ANSWER_SECONDS:g} s") from None
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,10 @@ class LocalPartial(PartialObject):
         self._digest.update([block])
 
     def _publish(self) -> None:
-        os.fsync(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._distrust(error)
         if (length := os.fstat(self._descriptor).st_size) != self.offset:
             self._go_back(min(length, self.offset))
         part, target = self._store.partial_path(self._key), self._store.final_path(self._key)
@@ -198,9 +213,26 @@ class LocalPartial(PartialObject):
         _sync_folder(part.parent)
         self._store.sync_path(self._key).unlink(missing_ok=True)
 
-    def _write_checkpoint(self, offset: int) -> None:
+    def _distrust(self, error: OSError) -> NoReturn:
+        """A sync failed: the system may have dropped what it could not write, and tells so once. Back to safe ground.
+
+        Where the file cannot be cut now, it is when the upload is opened again.
+        """
+        self._store.suspect(self._key, self._synced)
+        os.ftruncate(self._descriptor, self._synced)
+        self._store.cleared(self._key)
+        self.offset, self._digest = self._synced, RunningDigest()
+        full = isinstance(_translate(error), StorageFullError)
+        raise RewindError(self.offset, "storage_full" if full else "storage_unavailable") from error
+
+    def _write_checkpoint(self, offset: int) -> OSError | None:
+        """Sync, and then keep that it was done. Returns why it could not be kept; raises why it could not be done."""
         os.fdatasync(self._descriptor)
-        self._store.write_sync_mark(self._key, offset)
+        try:
+            self._store.write_sync_mark(self._key, offset)
+        except OSError as error:
+            return error  # every byte is safe until the machine restarts
+        return None
 
     # And these do not.
 
@@ -210,19 +242,18 @@ class LocalPartial(PartialObject):
         return await asyncio.shield(self._job)
 
     async def _checkpoint(self, offset: int) -> None:
-        await asyncio.get_running_loop().run_in_executor(_sync_threads, self._write_checkpoint, offset)
+        unkept = await asyncio.get_running_loop().run_in_executor(_sync_threads, self._write_checkpoint, offset)
+        if unkept is not None:
+            raise _translate(unkept) from unkept
         self._synced, self._synced_at = offset, time.monotonic()
 
     async def _raise_failed_sync(self) -> None:
-        """After a failed sync the operating system may have dropped what it could not write: go back to safe ground."""
         if self._sync is None or not self._sync.done():
             return
         finished, self._sync = self._sync, None
         error = finished.exception()
         if isinstance(error, OSError):
-            await self._work(os.ftruncate, self._descriptor, self._synced)
-            self.offset, self._digest = self._synced, RunningDigest()
-            raise RewindError(self.offset, "storage_unavailable") from error
+            await self._work(self._distrust, error)
         if error is not None:
             raise error
 
@@ -236,6 +267,7 @@ class LocalStore(Store):
         self._root, self._floor = root, free_space_floor
         self._boot = _boot_id()
         self._digests: OrderedDict[str, RunningDigest] = OrderedDict()
+        self._suspects: dict[str, int] = {}
         for folder in (root / "partial", root / "files"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -273,6 +305,14 @@ class LocalStore(Store):
         while len(self._digests) > DIGESTS_KEPT:
             self._digests.popitem(last=False)
 
+    def suspect(self, key: str, offset: int) -> None:
+        """What lies beyond `offset` may not be on the disk, whatever the file says."""
+        self._suspects[key] = offset
+
+    def cleared(self, key: str) -> None:
+        """The file was cut to what is surely there."""
+        self._suspects.pop(key, None)
+
     def write_sync_mark(self, key: str, offset: int) -> SyncMark:
         """Keep that the first `offset` bytes were synced, in this boot."""
         path, fresh = self.sync_path(key), self._fresh_sync_path(key)
@@ -286,7 +326,7 @@ class LocalStore(Store):
     async def open(self, key: str, size: int) -> LocalPartial:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
-            opened = await _in_thread(self._open, key, size)
+            opened = await _in_thread(self._open, key, size, threads=_short_threads)
             if opened is not None:
                 return LocalPartial(self, key, *opened)
             if time.monotonic() > deadline:
@@ -315,7 +355,9 @@ class LocalStore(Store):
                 return None  # finished or removed between our opening and locking it
             mark = SyncMark(self._boot, 0) if new else self._read_sync_mark(key)
             offset = mark.true_offset(os.fstat(descriptor).st_size, self._boot, size)
+            offset = min(offset, self._suspects.get(key, offset))
             os.ftruncate(descriptor, offset)
+            self.cleared(key)
             if new or mark.boot != self._boot:
                 # What is left from before counts from now on as of this boot, and must be safe for that.
                 os.fdatasync(descriptor)
@@ -345,7 +387,7 @@ class LocalStore(Store):
             return SyncMark("", 0)  # a mark that cannot be read proves nothing
 
     async def stored_bytes(self, key: str) -> int:
-        return await _in_thread(self._stored_bytes, key)
+        return await _ask(self._stored_bytes, key)
 
     def _stored_bytes(self, key: str) -> int:
         try:
@@ -359,7 +401,7 @@ class LocalStore(Store):
         return self._read_sync_mark(key).true_offset(length, self._boot, length)
 
     async def room(self) -> int:
-        return max(0, await _in_thread(self.free_bytes))
+        return max(0, await _ask(self.free_bytes))
 
     async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
         def open_final() -> io.FileIO:
@@ -368,7 +410,7 @@ class LocalStore(Store):
             except FileNotFoundError as error:
                 raise ObjectMissingError(key) from error
 
-        return _blocks(await _in_thread(open_final), start, length)
+        return _blocks(await _ask(open_final), start, length)
 
     async def delete(self, key: str) -> None:
         def remove() -> None:
@@ -377,7 +419,8 @@ class LocalStore(Store):
                 path.unlink(missing_ok=True)
 
         self._digests.pop(key, None)
-        await _in_thread(remove)
+        self._suspects.pop(key, None)
+        await _ask(remove)
 
     async def check(self) -> None:
         def probe() -> None:
@@ -387,7 +430,7 @@ class LocalStore(Store):
             path.write_bytes(b"probe")
             path.unlink(missing_ok=True)
 
-        await _in_thread(probe)
+        await _ask(probe)
 
     async def keys(self) -> list[tuple[str, float]]:
         def scan() -> list[tuple[str, float]]:

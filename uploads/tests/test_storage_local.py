@@ -1,6 +1,7 @@
 """What only the local disk can go through: crashes, reboots, full disks, meddling."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -262,6 +263,76 @@ async def test_a_failed_sync_sends_the_client_back_to_the_last_synced_offset(
     await upload.append([data[2 * MIB :]])
     assert (await upload.digests()).sha256 == hashlib.sha256(data).hexdigest()
     await upload.finish()
+
+
+async def test_a_failed_sync_at_the_end_sends_the_client_back_too(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system drops what it could not write and tells so once: the next sync would succeed, and prove nothing."""
+    partial = await LocalStore(root).open(key, MIB)
+    await partial.append([os.urandom(MIB)])
+
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr("uploads.storage.local.os.fsync", fails)
+    with pytest.raises(RewindError) as rewind:
+        await partial.finish()
+    monkeypatch.undo()
+    assert (rewind.value.offset, rewind.value.reason, partial.offset) == (0, "storage_unavailable", 0)
+    data = os.urandom(MIB)
+    await partial.append([data])
+    assert (await partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
+    await partial.finish()
+    await partial.close()
+
+
+async def test_bytes_that_cannot_even_be_cut_after_a_failed_sync_are_cut_when_the_upload_is_opened_again(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(root)
+    partial = await store.open(key, MIB)
+    await partial.append([os.urandom(MIB)])
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr("uploads.storage.local.os.fsync", fails)
+    monkeypatch.setattr("uploads.storage.local.os.ftruncate", fails)
+    with pytest.raises(StorageUnavailableError):
+        await partial.finish()
+    await partial.close()
+    with pytest.raises(StorageUnavailableError):
+        await store.open(key, MIB)
+    monkeypatch.undo()
+    for _ in range(2):
+        partial = await store.open(key, MIB)
+        assert partial.offset == 0
+        await partial.close()
+
+
+async def test_a_sync_mark_that_finds_no_room_costs_no_byte(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uploads.storage.local.SYNC_BYTES", MIB)
+    monkeypatch.setattr("uploads.storage.local.SYNC_SECONDS", 0)
+    store = LocalStore(root)
+    partial = await store.open(key, 4 * MIB)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "injected")
+
+    monkeypatch.setattr(store, "write_sync_mark", full)
+    await partial.append([os.urandom(MIB)])
+    assert partial._sync is not None
+    await asyncio.wait({partial._sync})
+    with pytest.raises(StorageFullError):
+        await partial.append([b"x"])
+    assert partial.offset == MIB
+    monkeypatch.undo()
+    await partial.append([b"x"])
+    assert partial.offset == MIB + 1
+    await partial.close()
 
 
 async def test_nobody_else_on_the_machine_can_read_what_is_stored(root: Path, key: str) -> None:

@@ -6,7 +6,8 @@ over a loopback port that is written to the file FAULTS_PORT_FILE. See `devtools
 One line of JSON each way: a whole state in, `{}` out once it is in force. Its members, all optional:
 
     calls       {"pwritev": {"errno": 28, "seconds": 0.2, "path": "/partial/", "spare": 3}, …}: each such call on a
-                path with that in it first sleeps, then raises; the first `spare` ones go well
+                path with that in it first sleeps (until the next order at most), then raises; the first `spare` ones
+                go well
     sqlite      an sqlite error name such as SQLITE_FULL, raised by all that writes
     free        bytes that the disk says are free
     available   bytes of memory that the machine says it has
@@ -44,11 +45,14 @@ class Machine:
         self.state: dict[str, Any] = {}
         self._met: dict[str, int] = {}
         self._guard = threading.Lock()
+        self._another = threading.Event()
         self._clock: time_machine.travel | None = None
         self._main = threading.get_ident()
 
     def become(self, state: dict[str, Any]) -> None:
         self.state, self._met = state, {}
+        self._another.set()
+        self._another = threading.Event()
         self._step(state.get("clock", 0))
         if "block" in state:
             signal.pthread_kill(self._main, signal.SIGUSR1)
@@ -67,14 +71,14 @@ class Machine:
 
     def meet(self, call: str, path: str) -> None:
         """What befalls this call. Raises `OSError`."""
-        fault = self.state.get("calls", {}).get(call)
+        another, fault = self._another, self.state.get("calls", {}).get(call)
         if fault is None or fault.get("path", "/storage/") not in path:
             return
         with self._guard:
             self._met[call] = self._met.get(call, 0) + 1
             if self._met[call] <= fault.get("spare", 0):
                 return
-        _sleep(fault.get("seconds", 0))
+        another.wait(fault.get("seconds", 0))
         if fault.get("errno"):
             raise OSError(fault["errno"], os.strerror(fault["errno"]), path)
 

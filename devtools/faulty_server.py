@@ -31,7 +31,10 @@ class FaultyServer(ServerProcess):
     # --- what fails ---
 
     def fail(self, *calls: str, errno: int = 0, seconds: float = 0.0, path: str = "/storage/", spare: int = 0) -> None:
-        """From now on each of these calls on such a path first takes `seconds`, then fails, but for `spare` of them."""
+        """From now on each of these calls on such a path first takes `seconds`, then fails, but for `spare` of them.
+
+        The next order ends the sleep of those that sleep.
+        """
         fault = {"errno": errno, "seconds": seconds, "path": path, "spare": spare}
         self._change(calls=self.state.get("calls", {}) | dict.fromkeys(calls, fault))
 

@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.db import transaction
@@ -22,7 +23,9 @@ from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
 from uploads.storage import get_store
-from uploads.storage.base import Digests, StorageUnavailableError
+from uploads.storage.base import Digests, StorageError, StorageUnavailableError
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 _to_be_ended: set[asyncio.Task[Any]] = set()  # the loop itself keeps no hold of its tasks
@@ -165,7 +168,7 @@ async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_our
         return bool(failed)
 
     if await database_sync_to_async(settle)():
-        await get_store().delete(str(file.pk))
+        await remove_bytes(str(file.pk))
 
 
 async def cancel(file_id: UUID | str, actor: str, *, fault_is_ours: bool = False) -> StoredFile:
@@ -191,7 +194,7 @@ async def expire(file: StoredFile) -> bool:
             file.pk, [Status.COMPLETED], Status.EXPIRED, actor="cleanup"
         )
         if done:
-            await get_store().delete(str(file.pk))
+            await remove_bytes(str(file.pk))
         return bool(done)
     return bool(await end([file], Status.EXPIRED, "cleanup"))
 
@@ -214,8 +217,16 @@ async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault
     for key in seen:
         await announce_change(key)
     for key in seen:
-        await store.delete(key)
+        await remove_bytes(key)
     return [file.pk for file in ended]
+
+
+async def remove_bytes(key: str) -> None:
+    """Remove what is stored of a file whose row has come to its end, which no failing storage can undo."""
+    try:
+        await get_store().delete(key)
+    except StorageError as failure:
+        log.warning("bytes_not_removed", file=key, cause=str(failure))  # the cleanup will
 
 
 async def carried_through(work: Coroutine[Any, Any, T]) -> T:
@@ -239,7 +250,7 @@ async def delete(file_id: UUID | str, actor: str) -> None:
 async def _delete(file_id: UUID, actor: str) -> bool:
     done = await database_sync_to_async(lifecycle.transition)(file_id, [Status.COMPLETED], Status.DELETED, actor=actor)
     if done:
-        await get_store().delete(str(file_id))
+        await remove_bytes(str(file_id))
     return bool(done)
 
 

@@ -44,6 +44,9 @@ TABLE: dict[type[Exception], type[UploadError]] = {
     SlotsUnavailableError: SlotsUnavailable,
 }
 
+# The database's own word for a disk without room: SQLite's, and PostgreSQL's.
+SQLITE_FULL, DISK_FULL = "SQLITE_FULL", "53100"
+
 # These are no faults: somebody wanted them so.
 WANTED = (Superseded, Cancelled, ServerRestart)
 
@@ -52,12 +55,21 @@ def translate(error: Exception) -> UploadError | None:
     """Our error for a foreign one, by its nearest class in the table; None where there is none."""
     if isinstance(error, UploadError):
         return error
+    if isinstance(error, DatabaseError):
+        return StorageFull(retry_after=STORAGE_PAUSE_SECONDS) if _without_room(error) else None
     for cls in type(error).__mro__:
         if ours := TABLE.get(cls):
+            if isinstance(error, RewindError) and error.reason == StorageFull.code:
+                ours = StorageFull
             extra: dict[str, Any] = {"scope": error.scope} if isinstance(error, QueueFullError) else {}
             pause = STORAGE_PAUSE_SECONDS if isinstance(error, StorageError) else None
             return ours(retry_after=pause, **extra)
     return None
+
+
+def _without_room(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) == DISK_FULL or getattr(cause, "sqlite_errorname", None) == SQLITE_FULL
 
 
 def internal(error: Exception, **where: Any) -> Internal:

@@ -18,7 +18,6 @@ from uploads.intake import registry
 from uploads.intake.faults import as_upload_error
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
-from uploads.storage import get_store
 from uploads.storage.base import Digests, OwnDigest, PartialObject, RewindError
 
 log = structlog.get_logger(__name__)
@@ -116,7 +115,7 @@ class Verification:
             # This verification was taken for dead. Whoever did so, or the sender, verifies the same bytes again.
             log.warning("verification_overtaken", file=str(self.file.pk), status=file.status)
             raise StorageUnavailable()
-        await get_store().delete(str(self.file.pk))
+        await services.remove_bytes(str(self.file.pk))
         await self._raise_how_it_ended()
 
     async def _retreat(self, cause: str) -> None:

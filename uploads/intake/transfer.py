@@ -58,6 +58,7 @@ class Transfer:
         self._drained.set()
         self._reported_at = 0.0
         self._moved: deque[tuple[float, int]] = deque()
+        self._moved_bytes = 0
         self._rewound_to: int | None = None
         self.idle: IdleMark | None = None
 
@@ -186,6 +187,7 @@ class Transfer:
             return  # halted while the batch was written: the client is told the offset with the next `ready`
         self.received = self.partial.offset
         self._moved.append((time.monotonic(), length))
+        self._moved_bytes += length
         if self._due():
             await self._send_report()
 
@@ -231,10 +233,10 @@ class Transfer:
         """Bytes a second over the last few seconds."""
         now = time.monotonic()
         while self._moved and self._moved[0][0] < now - RATE_SECONDS:
-            self._moved.popleft()
+            self._moved_bytes -= self._moved.popleft()[1]
         if not self._moved:
             return 0.0
-        return sum(length for _, length in self._moved) / max(0.1, now - self._moved[0][0])
+        return self._moved_bytes / max(0.1, now - self._moved[0][0])
 
     # --- the idle clock ---
 

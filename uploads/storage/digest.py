@@ -1,10 +1,15 @@
 """SHA-256 and CRC-32 of a growing object, made as its bytes pass by. Needs no Django."""
 
 import hashlib
-import zlib
 from collections.abc import Iterable
 
 from uploads.storage.base import Buffer, Digests
+
+try:
+    # A tenth of zlib's processor time: a quarter of a second less per GiB.
+    from isal.isal_zlib import crc32
+except ImportError:  # no wheel for this machine
+    from zlib import crc32
 
 
 class RunningDigest:
@@ -20,7 +25,7 @@ class RunningDigest:
     def update(self, blocks: Iterable[Buffer]) -> None:
         for block in blocks:
             self._sha256.update(block)
-            self._crc32 = zlib.crc32(block, self._crc32)
+            self._crc32 = crc32(block, self._crc32)
             self.offset += len(block)
 
     def result(self) -> Digests:

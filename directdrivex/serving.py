@@ -16,6 +16,9 @@ import uvicorn
 from django.conf import settings
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.http11 import Request
+
+from directdrivex.frames import Inlet, read_large_frames
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
@@ -64,6 +67,24 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     _frames, _throttled = 0, False
     _allowance, _counted_at = float(FRAMES_AT_ONCE), 0.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._reader = read_large_frames(self.conn)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        # uvicorn makes this the transport's protocol only after the first bytes were read.
+        self.loop.call_soon(self._receive_in_place)
+
+    def _receive_in_place(self) -> None:
+        if self.transport.is_closing():
+            return
+        was_reading = self.transport.is_reading()
+        self.transport.pause_reading()
+        self.transport.set_protocol(Inlet(self, self._reader))
+        if was_reading:
+            self.transport.resume_reading()  # uvloop asks only now for the protocol's own buffers
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

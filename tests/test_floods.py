@@ -67,6 +67,24 @@ async def test_a_client_that_floods_and_never_reads_costs_no_memory(
     assert await client.call("GET", "upload/quota-info")
 
 
+async def test_large_frames_that_are_announced_and_not_sent_cost_no_memory(
+    client: Client, wire_server: ServerProcess
+) -> None:
+    await client.call("GET", "upload/quota-info")
+    before = wire_server.memory()
+    writers = []
+    for _ in range(100):
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+        writer.write(HANDSHAKE.format(host=f"127.0.0.1:{wire_server.port}").encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(struct.pack("!BBQ", 0x80 | BINARY, 0x80 | 127, MIB) + bytes(1000))
+        writers.append(writer)
+    await client.call("GET", "upload/quota-info")
+    assert wire_server.memory() - before < 100 * MIB // 4
+    for writer in writers:
+        writer.transport.abort()
+
+
 async def test_endless_request_headers_are_refused(client: Client, wire_server: ServerProcess) -> None:
     before = wire_server.memory()
     _reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_databas
 
 DAY = date(2026, 11, 23)
 SOMEBODY = rules.address_person("192.0.2.7")
+GIB, MIB = 1024**3, 1024**2
 TOGETHER = 16  # threads at a time; what they do lasts longer than their start
 
 
@@ -86,6 +87,42 @@ def test_of_mixed_sizes_none_is_refused_that_would_still_fit(seed: int) -> None:
     refused = [size for size, had in zip(sizes, granted, strict=True) if not had]
     assert refused
     assert all(taken + size > 4000 for size in refused)
+
+
+def test_two_thousand_requests_of_single_files_and_batches_share_the_last_gigabyte_to_the_last_that_fits() -> None:
+    day_limit = 5 * GIB
+    limit(file_bytes=None, daily_bytes=day_limit)
+    services.reserve(SOMEBODY, [4 * GIB], DAY)
+    services.commit(SOMEBODY.key, DAY, 4 * GIB)
+    dice = random.Random(20261124)
+    requests = [
+        [dice.randrange(3 * MIB) for _ in range(1 if dice.random() < 0.7 else dice.randrange(2, 20))]
+        for _ in range(2000)
+    ]
+    # As on a day that is nearly over: most want more than is left, and small ones still find room among them.
+    requests += [[dice.randrange(1, 50)] for _ in range(100)]
+
+    def ask(sizes: list[int]) -> DayLimitExceeded | None:
+        try:
+            services.reserve(SOMEBODY, sizes, DAY)
+        except DayLimitExceeded as refusal:
+            return refusal
+        return None
+
+    answers = list(zip(requests, all_at_once(ask, requests), strict=True))
+    for sizes, refusal in answers:
+        if refusal:  # was it right by the figures that it read, and did it name the file that went too far?
+            before = refusal.used + refusal.reserved
+            assert before + sum(sizes[: refusal.position]) <= day_limit < before + sum(sizes[: refusal.position + 1])
+    had = [sizes for sizes, refusal in answers if refusal is None]
+    refused = [sizes for sizes, refusal in answers if refusal]
+    taken = sum(map(sum, had))
+    assert services.usage(SOMEBODY.key, DAY) == Usage(4 * GIB, taken, 1 + sum(map(len, had)))
+    assert taken <= GIB
+    # Nothing was given back, so what did not fit then does not fit now.
+    assert refused
+    assert min(map(sum, refused)) > GIB - taken
+    assert any(len(sizes) > 1 for sizes in had)
 
 
 @pytest.mark.parametrize("together", range(5))

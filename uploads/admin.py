@@ -20,9 +20,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from uploads import shown, steering
-from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, history_of, now_of
+from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, OnlyLooking, history_of, now_of
+from uploads.batch_admin import BatchAdmin
 from uploads.errors import UploadError
-from uploads.models import StoredFile
+from uploads.models import Batch, StoredFile
 from uploads.states import Shown, Status
 from uploads.steering import Act
 
@@ -50,8 +51,29 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(status=value) if value in shown.STATE_WORDS else queryset
 
 
+class BatchFilter(admin.SimpleListFilter):
+    """The files of one batch: its page leads here. There are too many batches to choose one from a list."""
+
+    title = _("batch")
+    parameter_name = "batch"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        batch = self._batch(request.GET.get(self.parameter_name, ""))
+        return [(str(batch.pk), str(batch))] if batch else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
+        return queryset.filter(batch=self._batch(self.value() or "")) if self.value() else queryset
+
+    @staticmethod
+    def _batch(value: str) -> Batch | None:
+        try:
+            return Batch.objects.filter(pk=UUID(value)).first()
+        except ValueError:
+            return None
+
+
 @admin.register(StoredFile)
-class StoredFileAdmin(FileFields, admin.ModelAdmin):
+class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
     list_display = (
         "filename",
         "shown_state",
@@ -61,9 +83,10 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
         "shown_sender",
         "created_at",
     )
-    list_filter = (StateFilter, ("created_at", admin.DateFieldListFilter))
+    list_filter = (StateFilter, BatchFilter, ("created_at", admin.DateFieldListFilter))
     list_select_related = ("owner",)
     list_per_page = 50
+    ordering = ("-created_at", "position", "-id")
     date_hierarchy = "created_at"
     show_full_result_count = False
     search_fields = ("filename", "owner__username", "owner__email", "person")
@@ -71,23 +94,6 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
     actions = ("cancel_selected", "delete_selected_files", "release_selected")
     fieldsets = FIELDSETS
     readonly_fields = FIELDS
-
-    # --- nothing is edited ---
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("uploads.view_storedfile") or self.has_steer_permission(request)
-
-    def has_steer_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("uploads.change_storedfile")
 
     # --- what is shown ---
 
@@ -213,3 +219,6 @@ class StoredFileAdmin(FileFields, admin.ModelAdmin):
     @admin.action(description=_("Release the slots of the selected uploads"), permissions=["steer"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> Any:
         return self._steer_all(request, Act.RELEASE, queryset, "release_selected")
+
+
+admin.site.register(Batch, BatchAdmin)

@@ -4,18 +4,34 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from quotas.sizes import short_size
 from uploads import shown
-from uploads.models import FileEvent, StoredFile
+from uploads.models import Batch, FileEvent, StoredFile
 from uploads.shown import Look
 from uploads.states import TERMINAL
 
 FIELDSETS: Any = (
-    (None, {"fields": ("filename", "shown_state", "exact_size", "exact_stored", "content_type", "id")}),
+    (
+        None,
+        {
+            "fields": (
+                "filename",
+                "shown_state",
+                "exact_size",
+                "exact_stored",
+                "content_type",
+                "id",
+                "shown_batch",
+                "path",
+            )
+        },
+    ),
     (_("Sender"), {"fields": ("shown_sender", "person", "visitor", "quota_day", "quota_reserved")}),
     (
         _("Times"),
@@ -60,6 +76,31 @@ def exact(size: int) -> str:
     return str(_("%(short)s (%(bytes)s bytes)") % {"short": short_size(size), "bytes": f"{size:,}"})
 
 
+def sender_of(sent: StoredFile | Batch) -> str:
+    if sent.owner is not None:
+        return sent.owner.get_username()
+    return format_html("{}<br><small>{}</small>", sent.person.removeprefix("address:"), _("anonymous"))
+
+
+class OnlyLooking:
+    """For a `ModelAdmin` whose rows nobody edits: those who may change files may act on them by buttons (`steer`)."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("uploads.view_storedfile") or self.has_steer_permission(request)
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("uploads.change_storedfile")
+
+
 class FileFields:
     """The facts of `StoredFile`, for a `ModelAdmin`."""
 
@@ -97,9 +138,15 @@ class FileFields:
 
     @admin.display(description=_("sender"), ordering="owner__username")
     def shown_sender(self, file: StoredFile) -> str:
-        if file.owner is not None:
-            return file.owner.get_username()
-        return format_html("{}<br><small>{}</small>", file.person.removeprefix("address:"), _("anonymous"))
+        return sender_of(file)
+
+    @admin.display(description=_("batch"))
+    def shown_batch(self, file: StoredFile) -> str:
+        if file.batch is None:
+            return "–"
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:uploads_batch_change", args=[file.batch_id]), file.batch
+        )
 
     @admin.display(description=_("last error"), ordering="error_code")
     def last_error(self, file: StoredFile) -> str:

@@ -1,16 +1,19 @@
 """The use-cases of a batch that was announced: what it is right now, and cancelling what is unfinished of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from channels.db import database_sync_to_async
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from uploads import services, shown
 from uploads.errors import Gone, NotFound
 from uploads.models import Batch, StoredFile
 from uploads.shown import Facts
-from uploads.states import ACTIVE, BatchStatus, Status, batch_status
+from uploads.states import ACTIVE, BatchStatus, Status, batch_status, status_at
 from uploads.storage.base import StorageError
 
 ALL_DELETED = _("All files of this batch were deleted.")
@@ -35,6 +38,36 @@ class BatchFacts:
     @property
     def offset(self) -> int:
         return sum(facts.offset for facts in self.files)
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """A batch in a list of many. `status` is None where all its files were deleted."""
+
+    status: BatchStatus | None
+    files: int
+    completed: int
+    total_size: int
+
+
+def summaries(some: Iterable[Batch], now: datetime) -> dict[UUID, BatchSummary]:
+    """What these batches are at `now`, in one query; an upload that runs past its time counts as expired here."""
+    groups: dict[UUID, list[tuple[Status, int, int]]] = {batch.pk: [] for batch in some}
+    counted = StoredFile.objects.filter(batch__in=list(groups)).order_by()
+    for batch_id, status, upload_end, end, files, size in counted.values_list(
+        "batch_id", "status", "upload_expires_at", "expires_at"
+    ).annotate(models.Count("pk"), models.Sum("size")):
+        shown_as = status_at(now, status, upload_expires_at=upload_end, expires_at=end)
+        groups[batch_id].append((shown_as, files, size))
+    return {
+        batch_id: BatchSummary(
+            status=batch_status([status for status, _files, _size in group]),
+            files=sum(files for _status, files, _size in group),
+            completed=sum(files for status, files, _size in group if status == Status.COMPLETED),
+            total_size=sum(size for _status, _files, size in group),
+        )
+        for batch_id, group in groups.items()
+    }
 
 
 def find(batch_id: UUID | str) -> Batch:

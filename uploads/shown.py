@@ -15,7 +15,7 @@ from uploads.intake.registry import TransferView
 from uploads.models import STATUS_CHOICES, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotsUnavailableError, TicketView, WaitingFor
-from uploads.states import ACTIVE, TERMINAL, Shown, Status
+from uploads.states import ACTIVE, TERMINAL, BatchStatus, Shown, Status
 from uploads.storage import get_store
 
 ASKED_AT_ONCE = 4
@@ -23,6 +23,15 @@ ASKED_AT_ONCE = 4
 STATE_WORDS: dict[str, Any] = {str(value): word for value, word in STATUS_CHOICES} | {
     Shown.QUEUED.value: _("in the line"),
     Shown.UPLOADING.value: _("uploading"),
+}
+
+BATCH_WORDS: dict[str, Any] = {
+    BatchStatus.UPLOADING.value: _("still coming"),
+    BatchStatus.COMPLETED.value: _("completed"),
+    BatchStatus.PARTIAL.value: _("only some files"),
+    BatchStatus.FAILED.value: _("failed"),
+    BatchStatus.CANCELLED.value: _("cancelled"),
+    BatchStatus.EXPIRED.value: _("expired"),
 }
 
 REASONS: dict[str, Any] = {

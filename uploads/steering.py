@@ -3,7 +3,8 @@
 Each act that changes no state leaves an event beside the file; those that do leave the state's own.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from uuid import UUID
 
@@ -11,10 +12,10 @@ from channels.db import database_sync_to_async
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from uploads import services
+from uploads import batches, services
 from uploads.errors import WrongState
 from uploads.intake.faults import translate
-from uploads.models import FileEvent, StoredFile
+from uploads.models import Batch, FileEvent, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotError, TicketView, WaitingFor
 from uploads.states import ACTIVE, Status
@@ -97,13 +98,25 @@ def _slot_acts() -> dict[Act, Callable[[str], Awaitable[bool]]]:
 
 async def steer(act: Act, file_id: UUID, actor: str) -> None:
     """Do `act` to the file, in the name of `actor`. Raises `UploadError`s, whose sentence says why it was not done."""
-    try:
+    with _in_our_words():
         if act == Act.CANCEL:
             await services.cancel(file_id, actor)
         elif act == Act.DELETE:
             await services.delete(file_id, actor)
         else:
             await _steer_slot(act, file_id, actor)
+
+
+async def cancel_batch(batch: Batch, actor: str) -> int:
+    """Cancel what is unfinished of the batch; returns how many uploads ended. Raises as `steer` does."""
+    with _in_our_words():
+        return await batches.cancel(batch, actor)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
     except (StorageError, SlotError) as error:
         ours = translate(error)
         if ours is None:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from devtools.client import Client, Upload
 from devtools.server_process import ServerProcess
+from tests.bad_input.http import HANGS_SECONDS
 from tests.bad_input.matrix import TALLY
 
 MIB = 1024 * 1024
@@ -61,14 +63,38 @@ class Treasure:
             assert await response.read() == self.half_bytes
 
 
+# A lost connection keeps its slot a while: room for as many as a module's rude clients leave behind.
+ROOMY = {
+    "MAX_CONCURRENT_UPLOADS": "300",
+    "MAX_CONCURRENT_UPLOADS_PER_USER": "300",
+    "UPLOAD_WINDOW_BYTES": str(2 * MIB),
+    "UPLOAD_IDLE_SECONDS": "5",
+}
+
+
+@contextmanager
+def started(
+    prepared: Path,
+    factory: pytest.TempPathFactory,
+    *,
+    program: Sequence[str] = ("manage.py", "serve"),
+    **environment: str,
+) -> Iterator[ServerProcess]:
+    """The real program on a fresh data folder, with room for many uploads of one person at once."""
+    data = factory.mktemp("bad-input") / "data"
+    shutil.copytree(prepared, data)
+    server = ServerProcess(data, ROOMY | environment, program)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    data = tmp_path_factory.mktemp("bad-input") / "data"
-    shutil.copytree(prepared_data_dir, data)
-    server = ServerProcess(data, {"UPLOAD_IDLE_SECONDS": "3"})
-    server.start()
-    yield server
-    server.stop()
+    with started(prepared_data_dir, tmp_path_factory) as server:
+        yield server
 
 
 @pytest.fixture
@@ -108,6 +134,17 @@ async def treasure(laid_down: Treasure, client: Client) -> AsyncIterator[Treasur
     """The treasure, looked after when the test is over."""
     yield laid_down
     await laid_down.is_untouched(client)
+
+
+async def slots_are_free(client: Client) -> None:
+    """Return when nobody has a slot or a place in line; the test fails where one stays."""
+    async with asyncio.timeout(HANGS_SECONDS):
+        while True:
+            slots = (await client.call("GET", "system/upload-status"))["concurrency_manager"]
+            assert slots["violations"] == 0
+            if not slots["active_uploads"] and not slots["queued_uploads"]:
+                return
+            await asyncio.sleep(0.1)
 
 
 @pytest.hookimpl(trylast=True)

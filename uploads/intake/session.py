@@ -277,6 +277,8 @@ class UploadSession(Mailbox):
                     await self._cancel()
                 case RowChanged():
                     await self._check_row()
+                case Start():
+                    raise InvalidRequest("type", _("The upload has started already."))
 
     async def _succeed(self, file: StoredFile) -> NoReturn:
         await self._let_go(keep_place=False)

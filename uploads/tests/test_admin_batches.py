@@ -139,7 +139,7 @@ def test_cancelling_asks_first_and_then_ends_what_is_unfinished(admin, admin_use
     answer = admin.post(cancel(batch), {"confirmed": "yes"}, follow=True)
     assert messages_of(answer) == ["Holiday: 2 uploads were cancelled."]
     assert statuses(batch) == ["cancelled", "completed", "cancelled"]
-    assert batch.files.first().events.get(new_status="cancelled").actor == f"admin {admin_user.username}"
+    assert batch.files.get(position=0).events.get(new_status="cancelled").actor == f"admin {admin_user.username}"
     assert LogEntry.objects.get().object_id == str(batch.pk)
     assert cancel(batch) not in admin.get(page(batch)).content.decode()
 

@@ -167,7 +167,7 @@ class BatchAdmin(OnlyLooking, admin.ModelAdmin):
             **self.admin_site.each_context(request),
             "title": _("Cancel what is unfinished"),
             "opts": self.model._meta,
-            "batches": [(batch, summary_of(batch).files - summary_of(batch).completed) for batch in some],
+            "batches": [(batch, summary_of(batch).unfinished) for batch in some],
             "action": action,
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }

@@ -47,6 +47,7 @@ class BatchSummary:
     status: BatchStatus | None
     files: int
     completed: int
+    unfinished: int
     total_size: int
 
 
@@ -64,6 +65,7 @@ def summaries(some: Iterable[Batch], now: datetime) -> dict[UUID, BatchSummary]:
             status=batch_status([status for status, _files, _size in group]),
             files=sum(files for _status, files, _size in group),
             completed=sum(files for status, files, _size in group if status == Status.COMPLETED),
+            unfinished=sum(files for status, files, _size in group if status in ACTIVE),
             total_size=sum(size for _status, _files, size in group),
         )
         for batch_id, group in groups.items()

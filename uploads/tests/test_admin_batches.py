@@ -130,15 +130,15 @@ def test_a_batch_is_not_added_edited_or_deleted(admin):
 
 
 def test_cancelling_asks_first_and_then_ends_what_is_unfinished(admin, admin_user):
-    batch = a_batch("pending", "completed", "verifying")
+    batch = a_batch("pending", "completed", "verifying", "failed")
     assert cancel(batch) in admin.get(page(batch)).content.decode()
     asked = admin.post(cancel(batch)).content.decode()
     assert "cannot be taken back" in asked
     assert "2 files are not complete" in asked
-    assert statuses(batch) == ["pending", "completed", "verifying"]
+    assert statuses(batch) == ["pending", "completed", "verifying", "failed"]
     answer = admin.post(cancel(batch), {"confirmed": "yes"}, follow=True)
     assert messages_of(answer) == ["Holiday: 2 uploads were cancelled."]
-    assert statuses(batch) == ["cancelled", "completed", "cancelled"]
+    assert statuses(batch) == ["cancelled", "completed", "cancelled", "failed"]
     assert batch.files.get(position=0).events.get(new_status="cancelled").actor == f"admin {admin_user.username}"
     assert LogEntry.objects.get().object_id == str(batch.pk)
     assert cancel(batch) not in admin.get(page(batch)).content.decode()

@@ -22,7 +22,7 @@ from uploads import announcing, lifecycle, tokens
 from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
-from uploads.storage import get_store
+from uploads.storage import for_each, get_store
 from uploads.storage.base import Digests, StorageError, StorageUnavailableError
 
 log = structlog.get_logger(__name__)
@@ -209,15 +209,15 @@ async def end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_
 
 
 async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_is_ours: bool) -> list[UUID]:
-    store = get_store()
-    stored = {file.pk: await store.stored_bytes(str(file.pk)) if file.last_seen_at else None for file in files}
+    stored: dict[UUID, int | None] = {file.pk: None for file in files}
+    asked = [file.pk for file in files if file.last_seen_at is not None]
+    stored |= zip(asked, await for_each(map(str, asked), get_store().stored_bytes), strict=True)
     end_rows = database_sync_to_async(lifecycle.end_unfinished)
     ended = await end_rows(stored, status, actor=actor, fault_is_ours=fault_is_ours)
     seen = [str(file.pk) for file in ended if file.last_seen_at is not None]
     for key in seen:
         await announce_change(key)
-    for key in seen:
-        await remove_bytes(key)
+    await for_each(seen, remove_bytes)
     return [file.pk for file in ended]
 
 

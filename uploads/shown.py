@@ -1,6 +1,5 @@
 """How a file looks right now: its row, with what its slot lease and its connection say. For people who look on."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,9 +15,7 @@ from uploads.models import STATUS_CHOICES, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotsUnavailableError, TicketView, WaitingFor
 from uploads.states import ACTIVE, TERMINAL, BatchStatus, Shown, Status
-from uploads.storage import get_store
-
-ASKED_AT_ONCE = 4
+from uploads.storage import for_each, get_store
 
 STATE_WORDS: dict[str, Any] = {str(value): word for value, word in STATUS_CHOICES} | {
     Shown.QUEUED.value: _("in the line"),
@@ -116,19 +113,14 @@ class Facts:
 async def true_facts(files: Sequence[StoredFile], now: Look) -> list[Facts]:
     """The facts of these files, in their order, with offsets that are true even after a kill.
 
-    The storage is asked, but only about unfinished files that were seen before and have no connection now, and about
-    few at a time: what moves the bytes of uploads waits for the same threads. Raises `StorageError`.
+    The storage is asked, but only about unfinished files that were seen before and have no connection now. Raises
+    `StorageError`.
     """
-    gate = asyncio.Semaphore(ASKED_AT_ONCE)
-
-    async def ask(known: Facts) -> Facts:
-        async with gate:
-            return replace(known, offset=await get_store().stored_bytes(str(known.file.pk)))
-
     facts = [now.facts(file) for file in files]
-    unsure = [at for at, known in enumerate(facts) if _may_be_behind(known, now)]
-    for at, asked in zip(unsure, await asyncio.gather(*(ask(facts[at]) for at in unsure)), strict=True):
-        facts[at] = asked
+    unsure = {str(known.file.pk): at for at, known in enumerate(facts) if _may_be_behind(known, now)}
+    stored = await for_each(unsure, get_store().stored_bytes)
+    for at, offset in zip(unsure.values(), stored, strict=True):
+        facts[at] = replace(facts[at], offset=offset)
     return facts
 
 

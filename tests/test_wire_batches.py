@@ -37,7 +37,7 @@ def files(*sizes: int, **more: Any) -> list[dict[str, Any]]:
 
 def as_its_schema_says(schema: type[BaseModel], answer: dict[str, Any]) -> bool:
     """These answers are sent without that check; nothing may be missing, and nothing more than the page tells."""
-    return bool(schema.model_validate(answer).model_dump(mode="json") == answer)
+    return bool(schema.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer)
 
 
 def browser(server: ServerProcess) -> aiohttp.ClientSession:

@@ -11,9 +11,9 @@ from uploads.storage.local import LocalPartial
 WAIT_SECONDS = 2.0
 
 
-async def append_slowly(self: LocalPartial, blocks: Sequence[Buffer]) -> None:
+async def append_slowly(self: LocalPartial, blocks: Sequence[Buffer], at: int | None = None) -> None:
     await asyncio.sleep(WAIT_SECONDS)
-    await append(self, blocks)
+    await append(self, blocks, at)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 `take` is called for every frame and only counts and appends; one task (`run`) hands the frames to the storage in
 batches and reports. So a slow storage never keeps a `cancel` waiting, and a client that oversteps is found at once.
+A second batch waits in the storage's hand while it writes the first: it need not wait for us in between.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ GATHERED_BYTES = 1024 * 1024
 REPORT_SECONDS = 0.25
 IDLE_BYTES = 64 * 1024
 RATE_SECONDS = 5.0
+BATCHES_IN_HAND = 2
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,19 @@ class IdleMark:
     since: float
 
 
+@dataclass(frozen=True)
+class Batch:
+    """`length` bytes that the storage is at work on, or will be next."""
+
+    writing: asyncio.Task[None]
+    length: int
+
+
 class Transfer:
     """Moves frames into `partial`. `report(received, stored, rate)` sends progress; `rewound(offset, reason)` a rewind.
 
-    All counts are bytes. `arrived` has come in, `received` has left our buffers for the storage, `told` is the last
-    `received` that the client was told and by which its window is judged.
+    All counts are bytes. `arrived` has come in, `_handed` was given to the storage, `received` has left our buffers for
+    it, `told` is the last `received` that the client was told and by which its window is judged.
     """
 
     def __init__(
@@ -48,9 +58,10 @@ class Transfer:
     ) -> None:
         self.partial, self.size, self.chunk_size, self.window = partial, size, chunk_size, window
         self._report, self._rewound = report, rewound
-        self.arrived = self.received = self.told = partial.offset
+        self._go_on_from(partial.offset)
         self._blocks: deque[Buffer] = deque()
         self._queued = self._in_hand = 0
+        self._batches: deque[Batch] = deque()
         self._dropping = self._waiting = False
         self._dropped = 0
         self._wake = asyncio.Event()
@@ -124,15 +135,18 @@ class Transfer:
     def restart(self) -> None:
         """`ready` is about to be sent: from now on the offset that counts is the storage's."""
         self._waiting, self._dropped = False, 0
-        self.arrived = self.received = self.told = self.partial.offset
+        self._go_on_from(self.partial.offset)
 
     def resume(self, offset: int) -> bool:
         """The client goes on from `offset`; False, and no change, where that is not the offset it was told last."""
         if not self._dropping or self._waiting or offset != self.partial.offset:
             return False
         self._dropping = False
-        self.arrived = self.received = self.told = offset
+        self._go_on_from(offset)
         return True
+
+    def _go_on_from(self, offset: int) -> None:
+        self.arrived = self._handed = self.received = self.stored = self.told = offset
 
     async def drained(self) -> None:
         """Return when all that arrived has been handed to the storage, or a rewind made that void."""
@@ -146,13 +160,17 @@ class Transfer:
         A second rewind to no farther than the first is told and raised: a storage that fails again and again must not
         make the client send the same bytes again and again.
         """
-        while True:
-            await self._wait_for_work()
-            while self._blocks:
-                await self._write_batch()
-            self._drained.set()
-            if self.received != self.told and not self._dropping and self._due():
-                await self._send_report()
+        try:
+            while True:
+                await self._wait_for_work()
+                await self._settle()
+                self._hand_over()
+                if self.received != self.told and not self._dropping and self._due():
+                    await self._send_report()
+                if not self._blocks and not self._batches:
+                    self._drained.set()
+        finally:
+            await self._give_up()
 
     async def _wait_for_work(self) -> None:
         if self.received != self.told and not self._dropping:
@@ -166,44 +184,54 @@ class Transfer:
             await self._wake.wait()
         self._wake.clear()
 
-    async def _write_batch(self) -> None:
-        batch, length = self._next_batch()
-        self._in_hand = length
-        try:
-            await self._append(batch)
-        except RewindError as rewind:
-            again = self._rewound_to is not None and rewind.offset <= self._rewound_to
-            self._rewound_to = rewind.offset
-            if not self._dropping:
-                self.halt()
-                self.arrived = self.received = self.told = rewind.offset
-                await self._rewound(rewind.offset, rewind.reason)
-            if again:
-                raise
-            return
-        finally:
-            self._in_hand = 0
-        if self._dropping:
-            return  # halted while the batch was written: the client is told the offset with the next `ready`
-        self.received = self.partial.offset
-        self._moved.append((time.monotonic(), length))
-        self._moved_bytes += length
-        if self._due():
-            await self._send_report()
+    def _hand_over(self) -> None:
+        """Give the storage what it has a hand free for; a second batch only if it is a full one."""
+        while self._blocks and (
+            not self._batches or (len(self._batches) < BATCHES_IN_HAND and self._queued >= self.window // 4)
+        ):
+            blocks, length = self._next_batch()
+            writing = asyncio.create_task(self.partial.append(blocks, self._handed))
+            writing.add_done_callback(lambda _: self._wake.set())
+            self._batches.append(Batch(writing, length))
+            self._in_hand += length
+            self._handed += length
 
-    async def _append(self, batch: list[Buffer]) -> None:
-        """Append, and report meanwhile what earlier batches left unreported: a slow storage takes its time."""
-        writing = asyncio.ensure_future(self.partial.append(batch))
-        try:
-            while not writing.done() and self.received != self.told and not self._dropping:
-                rest = max(0.0, self._reported_at + REPORT_SECONDS - time.monotonic())
-                if not (await asyncio.wait({writing}, timeout=rest))[0]:
-                    await self._send_report()
-            await writing
-        finally:
-            if not writing.done():
-                writing.cancel()
-                await asyncio.wait({writing})
+    async def _settle(self) -> None:
+        """Count the batches that are stored. Raises why one is not, but for a rewind, which is told."""
+        while self._batches and self._batches[0].writing.done():
+            batch = self._batches.popleft()
+            self._in_hand -= batch.length
+            try:
+                batch.writing.result()
+            except RewindError as rewind:
+                await self._rewind(rewind)
+                return
+            if self._dropping:
+                continue  # halted while it was written: the client is told the offset with the next `ready`
+            self.received += batch.length
+            self.stored = max(self.stored, min(self.received, self.partial.offset))
+            self._moved.append((time.monotonic(), batch.length))
+            self._moved_bytes += batch.length
+
+    async def _rewind(self, rewind: RewindError) -> None:
+        await self._give_up()  # what was handed over behind it is lost as well
+        again = self._rewound_to is not None and rewind.offset <= self._rewound_to
+        self._rewound_to = rewind.offset
+        if not self._dropping:
+            self.halt()
+            self._go_on_from(rewind.offset)
+            await self._rewound(rewind.offset, rewind.reason)
+        if again:
+            raise rewind
+
+    async def _give_up(self) -> None:
+        """Cancel what the storage has not begun, and wait for the rest."""
+        batches = [batch.writing for batch in self._batches]
+        self._batches.clear()
+        self._in_hand = 0
+        for writing in batches:
+            writing.cancel()
+        await asyncio.gather(*batches, return_exceptions=True)
 
     def _next_batch(self) -> tuple[list[Buffer], int]:
         """A quarter of a window at most: the client gets room again while the rest is written."""
@@ -226,7 +254,7 @@ class Transfer:
     async def _send_report(self) -> None:
         self._reported_at = time.monotonic()
         self.told = self.received
-        await self._report(self.received, self.partial.offset, self.rate)
+        await self._report(self.received, self.stored, self.rate)
 
     @property
     def rate(self) -> float:

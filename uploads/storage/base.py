@@ -57,11 +57,12 @@ class PartialObject(ABC):
     offset: int
 
     @abstractmethod
-    async def append(self, blocks: Sequence[Buffer]) -> None:
+    async def append(self, blocks: Sequence[Buffer], at: int | None = None) -> None:
         """Store the blocks at `offset`, in order, and move `offset` past them.
 
         Raises `StorageFullError` or `StorageUnavailableError` with `offset` true to what was stored, and
-        `RewindError` when bytes accepted before are gone.
+        `RewindError` when bytes accepted before are gone. It may be called again before it returned, if each call says
+        `at` which offset its blocks belong: they are stored in order, and none behind one that failed.
         """
 
     @abstractmethod

@@ -33,6 +33,7 @@ from uploads.storage.base import (
     Store,
 )
 from uploads.storage.digest import RunningDigest
+from uploads.storage.lane import Lane
 
 MIB = 1024 * 1024
 READ_BLOCK_BYTES = MIB
@@ -118,16 +119,16 @@ class LocalPartial(PartialObject):
         self._store, self._key, self._descriptor, self._finished = store, key, descriptor, finished
         self.offset = offset
         self._digest = store.take_digest(key, offset)
-        self._job: asyncio.Future[Any] | None = None
+        self._lane = Lane(_threads)
         self._sync: asyncio.Task[None] | None = None
         self._synced = synced
         self._synced_at = time.monotonic()
         self._floor_checked = -FLOOR_CHECK_BYTES
         self._closed = False
 
-    async def append(self, blocks: Sequence[Buffer]) -> None:
+    async def append(self, blocks: Sequence[Buffer], at: int | None = None) -> None:
         await self._raise_failed_sync()
-        await self._work(self._append, blocks)
+        await self._work(self._append, blocks, at)
         due = self.offset - self._synced >= SYNC_BYTES and time.monotonic() - self._synced_at >= SYNC_SECONDS
         if due and self._sync is None:
             self._sync = asyncio.create_task(self._checkpoint(self.offset))
@@ -151,16 +152,18 @@ class LocalPartial(PartialObject):
             return
         self._closed = True
         # A thread may still be writing for a task that was cancelled: the descriptor must outlive it.
-        pending = {job for job in (self._job, self._sync) if job is not None and not job.done()}
-        if pending:
-            await asyncio.wait(pending)
+        if self._sync is not None:
+            await asyncio.wait({self._sync})
+        await self._lane.drained()
         if not self._finished:
             self._store.keep_digest(self._key, self._digest)
         os.close(self._descriptor)  # and with it the lock
 
     # The functions below run in a thread.
 
-    def _append(self, blocks: Sequence[Buffer]) -> None:
+    def _append(self, blocks: Sequence[Buffer], at: int | None) -> None:
+        if at not in (None, self.offset):
+            raise RewindError(self.offset, "storage_unavailable")  # an append before this one failed
         state = os.fstat(self._descriptor)
         if state.st_nlink == 0:
             raise StorageUnavailableError("the partial file was removed from the disk")
@@ -237,9 +240,11 @@ class LocalPartial(PartialObject):
     # And these do not.
 
     async def _work(self, function: Callable[..., T], *args: Any) -> T:
-        """Run `function` in a thread; a cancelled caller leaves it running, and `close` waits for it."""
-        self._job = asyncio.ensure_future(_in_thread(function, *args))
-        return await asyncio.shield(self._job)
+        """Run `function` in a thread, after all before it; `close` waits for one whose caller was cancelled."""
+        try:
+            return await self._lane.run(function, *args)
+        except OSError as error:
+            raise _translate(error) from error
 
     async def _checkpoint(self, offset: int) -> None:
         unkept = await asyncio.get_running_loop().run_in_executor(_sync_threads, self._write_checkpoint, offset)

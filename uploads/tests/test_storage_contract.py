@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uploads.storage.base import ObjectMissingError, StorageFullError, Store
+from uploads.storage.base import ObjectMissingError, RewindError, StorageFullError, Store
 from uploads.storage.local import LocalStore
 
 MIB = 1024 * 1024
@@ -56,6 +56,32 @@ async def test_more_than_a_thousand_blocks_in_one_append_are_all_stored(store: S
     assert upload.offset == 9000
     await upload.finish()
     assert await read_all(store, key, 0, 9000) == b"".join(blocks)
+
+
+async def test_appends_that_overlap_are_stored_in_order(store: Store, key: str) -> None:
+    blocks = [os.urandom(size) for size in (MIB, 1, 2 * MIB, 7)]
+    data = b"".join(blocks)
+    upload = await store.open(key, len(data))
+    ends = [0]
+    for block in blocks:
+        ends.append(ends[-1] + len(block))
+    await asyncio.gather(*(upload.append([block], at) for block, at in zip(blocks, ends, strict=False)))
+    assert upload.offset == len(data)
+    assert (await upload.digests()).sha256 == hashlib.sha256(data).hexdigest()
+    await upload.finish()
+    assert await read_all(store, key, 0, len(data)) == data
+
+
+async def test_an_append_behind_bytes_that_are_not_stored_is_refused_and_stores_nothing(store: Store, key: str) -> None:
+    upload = await store.open(key, 10)
+    await upload.append([b"12345"], 0)
+    for wrong in (4, 6, 0):
+        with pytest.raises(RewindError) as rewind:
+            await upload.append([b"x"], wrong)
+        assert rewind.value.offset == upload.offset == 5
+    await upload.append([b"67890"], 5)
+    assert (await upload.digests()).sha256 == hashlib.sha256(b"1234567890").hexdigest()
+    await upload.close()
 
 
 async def test_any_part_can_be_read(store: Store, key: str) -> None:

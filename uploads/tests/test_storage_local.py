@@ -206,6 +206,22 @@ async def test_a_disk_that_fills_up_keeps_what_was_stored(
     await upload.close()
 
 
+async def test_of_appends_that_overlap_none_is_stored_behind_one_that_failed(
+    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(root)
+    data = os.urandom(4 * MIB)
+    upload = await store.open(key, len(data))
+    await upload.append([data[:MIB]], 0)
+    os.truncate(store.partial_path(key), 1000)
+    parts = [(data[start : start + MIB], start) for start in (MIB, 2 * MIB, 3 * MIB)]
+    failures = await asyncio.gather(*(upload.append([part], at) for part, at in parts), return_exceptions=True)
+    assert [(type(failure), failure.offset) for failure in failures] == [(RewindError, 1000)] * 3  # type: ignore[union-attr]
+    await upload.append([data[1000:]], 1000)
+    assert (await upload.digests()).sha256 == hashlib.sha256(data).hexdigest()
+    await upload.finish()
+
+
 async def test_a_file_size_limit_of_the_system_is_a_full_storage(root: Path, key: str) -> None:
     """RLIMIT_FSIZE makes a real write stop half-way with EFBIG: the offset is what really was written."""
     script = """

@@ -14,7 +14,7 @@ import pytest
 
 from uploads.errors import FlowViolation, FrameTooLarge, IdleTimeout, SizeExceeded
 from uploads.intake.transfer import IdleMark, Transfer
-from uploads.storage.base import Buffer, PartialObject, RewindError
+from uploads.storage.base import Buffer, PartialObject, RewindError, StorageFullError
 from uploads.storage.local import LocalStore
 
 KIB = 1024
@@ -26,15 +26,17 @@ class Gate(PartialObject):
 
     def __init__(self, inner: PartialObject) -> None:
         self.inner, self.open, self.waiting = inner, asyncio.Event(), asyncio.Event()
+        self.calls = 0
 
     @property
     def offset(self) -> int:  # type: ignore[override]
         return self.inner.offset
 
-    async def append(self, blocks: Sequence[Buffer]) -> None:
+    async def append(self, blocks: Sequence[Buffer], at: int | None = None) -> None:
+        self.calls += 1
         self.waiting.set()
         await self.open.wait()
-        await self.inner.append(blocks)
+        await self.inner.append(blocks, at)
 
     async def digests(self) -> Any:
         return await self.inner.digests()
@@ -139,6 +141,66 @@ async def test_an_upload_never_holds_more_than_its_window(bench: Any) -> None:
         await b.told(MIB)
         await b.transfer.drained()
         assert b.transfer.buffered == 0
+
+
+async def test_a_second_full_batch_waits_in_the_hand_of_a_storage_at_work_and_no_third(bench: Any) -> None:
+    async with bench(10 * MIB, gate=True) as b:
+        b.transfer.take(b"a" * 128 * KIB)
+        await b.partial.waiting.wait()
+        b.transfer.take(b"b" * 128 * KIB)
+        await asyncio.sleep(0.05)
+        assert b.partial.calls == 1, "half a batch is not worth a turn"
+        for _ in range(5):
+            b.transfer.take(b"c" * 128 * KIB)
+        await asyncio.sleep(0.05)
+        assert b.partial.calls == 2
+        assert b.transfer.buffered == 7 * 128 * KIB
+        b.partial.open.set()
+        await b.told(7 * 128 * KIB)
+        expected = hashlib.sha256(b"a" * 128 * KIB + b"b" * 128 * KIB + b"c" * 640 * KIB).hexdigest()
+        assert (await b.partial.digests()).sha256 == expected
+
+
+async def test_a_rewind_with_two_batches_in_hand_is_told_once_and_nothing_is_written_behind_it(bench: Any) -> None:
+    data = os.urandom(2 * MIB)
+    async with bench(len(data), gate=True) as b:
+        b.partial.open.set()
+        b.transfer.take(data[: 256 * KIB])
+        await b.told(256 * KIB)
+        b.partial.open.clear()
+        os.truncate(b.store.partial_path(b.key), 1000)
+        for start in range(256 * KIB, MIB, 256 * KIB):
+            b.transfer.take(data[start : start + 256 * KIB])
+        while b.partial.calls < 3:
+            await asyncio.sleep(0)
+        b.partial.open.set()
+        async with asyncio.timeout(10):
+            while not b.ear.rewinds:
+                await asyncio.sleep(0.01)
+        await b.transfer.drained()
+        assert b.ear.rewinds == [1000]
+        assert b.partial.offset == 1000
+        assert b.transfer.buffered == 0
+        assert b.transfer.resume(1000)
+        for start in range(1000, len(data), 256 * KIB):
+            await b.told(max(0, start + 256 * KIB - MIB))
+            b.transfer.take(data[start : start + 256 * KIB])
+        await b.told(len(data))
+        assert (await b.partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
+
+
+async def test_a_full_storage_ends_the_work_with_what_was_stored_before_it(bench: Any) -> None:
+    async with bench(10 * MIB) as b:
+        b.transfer.take(b"a" * 256 * KIB)
+        await b.told(256 * KIB)
+        b.store._floor = 1 << 60
+        b.partial._floor_checked = -(1 << 60)
+        for _ in range(3):
+            b.transfer.take(b"b" * 256 * KIB)
+        with pytest.raises(StorageFullError):
+            await b.running
+        assert b.partial.offset == 256 * KIB
+        assert (await b.partial.digests()).sha256 == hashlib.sha256(b"a" * 256 * KIB).hexdigest()
 
 
 async def test_a_few_bytes_are_reported_although_no_more_come(bench: Any) -> None:

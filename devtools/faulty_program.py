@@ -13,6 +13,8 @@ One line of JSON each way: a whole state in, `{}` out once it is in force. Its m
     available   bytes of memory that the machine says it has
     clock       seconds that the wall clock is off; the monotonic clock never is
     block       seconds that the event loop does nothing at all, once
+
+FAULTS_PATIENCE shortens, in seconds, how long the program waits for its database.
 """
 
 import json
@@ -31,6 +33,8 @@ from typing import Any
 
 import psutil
 import time_machine
+
+from directdrivex.databases import breaker
 
 _readlink, _sleep = os.readlink, time.sleep
 BY_DESCRIPTOR = ("pwritev", "pwrite", "fsync", "fdatasync", "ftruncate", "pread", "fstat")
@@ -166,6 +170,8 @@ def main() -> None:
     machine.wrap_calls()
     machine.wrap_memory()
     machine.wrap_sqlite()
+    if patience := os.environ.get("FAULTS_PATIENCE"):
+        breaker.PATIENCE_SECONDS = breaker.TRY_SECONDS = float(patience)
     listen(machine, Path(os.environ["FAULTS_PORT_FILE"]))
     sys.argv[0] = "manage.py"
     from manage import main as manage

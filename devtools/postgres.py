@@ -99,7 +99,7 @@ class PrivatePostgres:
 
     def halt(self) -> None:
         """It is gone: connections break, and new ones are refused, until `revive`."""
-        end(self._process, by=signal.SIGQUIT)
+        end(self._process, by=signal.SIGINT)  # by SIGQUIT it would lose what it said was committed: see its settings
 
     def revive(self) -> None:
         """The same data on the same port again."""

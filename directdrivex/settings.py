@@ -146,7 +146,9 @@ TEMPLATES = [
 
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'directdrivex.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Django's own engines, with bounded patience while the server runs: directdrivex/databases.
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["ENGINE"] = "directdrivex.databases.sqlite3"
     Path(DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
     DATABASES["default"]["OPTIONS"] = {
         # Readers never wait for the writer (WAL); a writer takes its lock at the start, so that two cannot deadlock.
@@ -156,8 +158,21 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 else:
-    # Each request has a thread of its own under ASGI: the pool spares it a new connection.
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}}
+    from directdrivex.databases.postgresql.base import PatientConnection
+
+    DATABASES["default"]["ENGINE"] = "directdrivex.databases.postgresql"
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        # Each request has a thread of its own under ASGI: the pool spares it a new connection.
+        "pool": {
+            "connection_class": PatientConnection,
+            "min_size": 1,
+            "max_size": 20,
+            "timeout": 5,
+            # The pool's own pauses grow; a new attempt, which whoever asks begins, has none behind it.
+            "reconnect_timeout": 3,
+        },
+    }
 
 REDIS_URL = env.text("REDIS_URL")
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

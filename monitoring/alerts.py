@@ -55,6 +55,13 @@ def failure_alerts(completed: int, failed: int) -> list[Alert]:
     return [Alert("failure_rate", text, {"failed": failed, "ended": ended})]
 
 
+def database_alerts(error: str) -> list[Alert]:
+    """`error` says why it does not answer."""
+    if not error:
+        return []
+    return [Alert("database_failing", _("The database is failing: %(error)s"), {"error": error})]
+
+
 def storage_alerts(ok: bool, detail: str) -> list[Alert]:
     if ok:
         return []

@@ -7,15 +7,16 @@ import time
 from typing import Any
 
 import structlog
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 from django.utils import translation
 from django.utils.module_loading import import_string
 
+from monitoring.beside import beside
 from monitoring.live import Names, message, shown_uploads
 from monitoring.snapshot import current
 from uploads.intake.handshake import comes_from_a_foreign_page
@@ -47,6 +48,9 @@ def staff_of(session_key: str | None) -> str | None:
     return user.get_username() if user.is_active and user.is_staff else None
 
 
+_staff_beside = beside(staff_of)
+
+
 class LiveConsumer(AsyncWebsocketConsumer):
     """One staff member who looks on. What the page sends is dropped, and too much of it ends the connection."""
 
@@ -60,7 +64,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if origin_of(self.scope) is None or comes_from_a_foreign_page(self.scope):
             await self.close()
             return
-        if await database_sync_to_async(staff_of)(self.session_key) is None:
+        if await _staff_beside(self.session_key) is None:
             await self.close()
             return
         asked = HttpRequest()
@@ -94,6 +98,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
             # A page must not take old numbers for live ones: whatever ended the pushing ends the connection.
             await self._end(code)
 
+    async def _still_staff(self) -> bool:
+        """Whoever looks on when the database goes away sees that it does; the next time that it answers counts."""
+        try:
+            return await _staff_beside(self.session_key) is not None
+        except DatabaseError as error:
+            log.warning("live_reader_unchecked", cause=str(error))
+            return True
+
     async def _push(self) -> int:
         """Send a snapshot whenever it differs from the last one sent, and as a heartbeat; returns a close code.
 
@@ -107,7 +119,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             now = time.monotonic()
             if now - checked_at >= RECHECK_SECONDS:
                 checked_at = now
-                if await database_sync_to_async(staff_of)(self.session_key) is None:
+                if not await self._still_staff():
                     return NO_LONGER_STAFF
             state = await current()
             facts = await names.of(shown_uploads(state))

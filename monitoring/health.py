@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from channels.db import database_sync_to_async
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from redis.exceptions import RedisError
 
+from monitoring.beside import beside
 from monitoring.once import Shared
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import SlotsUnavailableError
@@ -47,14 +47,19 @@ class Outcome:
     reason: str = ""
 
 
-async def check_database() -> None:
-    def ask() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetchone()
+def _ask_database() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:  # SQLite: takes the lock that all changes need
+        cursor.execute("SELECT 1")
+        cursor.fetchone()
 
+
+_ask_database_beside = beside(_ask_database)
+
+
+async def check_database() -> None:
+    """It answers, and can be written to."""
     try:
-        await database_sync_to_async(ask)()
+        await _ask_database_beside()
     except (DatabaseError, InterfaceError) as error:
         raise Failing("unavailable", error) from error
 

@@ -4,12 +4,14 @@ Texts are in the language that is active when it is made.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
 
+from monitoring.beside import beside
 from monitoring.state import MemoryState, ProgramState
 from uploads.models import StoredFile
 from uploads.shown import REASONS, percent
@@ -33,8 +35,13 @@ class Names:
     async def of(self, upload_ids: list[str]) -> Facts:
         """What is known of these uploads; everything else is forgotten."""
         missing = [upload_id for upload_id in upload_ids if upload_id not in self._known]
-        found = await database_sync_to_async(read_names)(missing) if missing else {}
-        self._known = {key: self._known.get(key) or found.get(key) or {} for key in upload_ids}
+        found: dict[str, dict[str, Any]] = {}
+        if missing:
+            # Where it fails it is asked again the next time; the snapshot has its own word on the database.
+            with suppress(DatabaseError):
+                found = {key: {} for key in missing} | await _read_names_beside(missing)
+        known = self._known | found
+        self._known = {key: known[key] for key in upload_ids if key in known}
         return self._known
 
 
@@ -46,6 +53,9 @@ def read_names(upload_ids: list[str]) -> dict[str, dict[str, Any]]:
         str(pk): {"name": name, "size": size, "account": account, "stored": stored}
         for pk, name, size, account, stored in rows
     }
+
+
+_read_names_beside = beside(read_names)
 
 
 def shown_uploads(state: ProgramState) -> list[str]:

@@ -41,6 +41,7 @@ class StateCollector(Collector):
         yield gauge("buffer_used_bytes", "What uploads hold in memory", state.buffers.in_use_bytes)
         yield gauge("receive_rate_bytes_per_second", "Of all uploads", sum(view.rate for view in state.transfers))
         yield gauge("storage_up", "1 if the storage could take an upload", state.storage.ok)
+        yield gauge("database_up", "1 if the database answers", not state.database_error)
         today = GaugeMetricFamily("directdrivex_uploads_today", "Announced since UTC midnight", labels=["outcome"])
         for outcome in ("attempted", "completed", "failed"):
             today.add_metric([outcome], getattr(state.today, outcome))

@@ -4,13 +4,15 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from monitoring import alerts
 from monitoring.alerts import Alert, StuckWatch
+from monitoring.beside import beside
 from monitoring.once import Shared
 from monitoring.state import BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
 from uploads.intake import registry
@@ -23,6 +25,7 @@ from uploads.storage.base import StorageError, StorageFullError
 
 LEAST_AGE_SECONDS = 1.0
 STORAGE_BOUND_SECONDS = 2.0
+DATABASE_BOUND_SECONDS = 2.0
 STORAGE_AGE_SECONDS = 5.0
 FIGURES_AGE_SECONDS = 10.0
 
@@ -57,6 +60,8 @@ class Figures:
         self._next_at = 0.0
 
     def read(self) -> tuple[Today, LastHour]:
+        with transaction.atomic():
+            pass  # SQLite answers who reads although nobody can write: that is to be seen too
         begun = time.monotonic()
         if self._known is None or begun >= self._next_at:
             now = timezone.now()
@@ -110,15 +115,31 @@ class Watch:
     """Gathers the state, and remembers from one look to the next since when the line has been stuck."""
 
     def __init__(self) -> None:
+        self._read_beside = beside(lambda: self._figures.read())
+        self._reading = Shared(self._read_beside, seconds=0.0)
         self.forget()
 
     def forget(self) -> None:
         """Begin anew."""
         self._figures, self._stuck = Figures(), StuckWatch()
+        self._counted = Today(), LastHour()
+        self._reading.forget()
+
+    async def _count(self) -> str:
+        """Count anew; returns why the figures are still those of the last time, if the database does not answer."""
+        try:
+            async with asyncio.timeout(DATABASE_BOUND_SECONDS):
+                self._counted = await self._reading.get()
+        except TimeoutError:
+            return f"no answer within {DATABASE_BOUND_SECONDS:g} s"
+        except DatabaseError as error:
+            return str(error)
+        return ""
 
     async def gather(self) -> ProgramState:
         slots, slots_error, violations = await read_slots()
-        today, last_hour = await database_sync_to_async(self._figures.read)()
+        database_error = await self._count()
+        today, last_hour = self._counted
         storage = await _storage.get()
         memory = memory_state(slots)
         return ProgramState(
@@ -133,7 +154,11 @@ class Watch:
             today=today,
             last_hour=last_hour,
             storage=storage,
-            alerts=tuple(self._alerts(slots, slots_error, violations, memory, last_hour, storage)),
+            database_error=database_error,
+            alerts=(
+                *alerts.database_alerts(database_error),
+                *self._alerts(slots, slots_error, violations, memory, last_hour, storage),
+            ),
         )
 
     def _alerts(

@@ -62,7 +62,10 @@ class StorageState:
 
 @dataclass(frozen=True)
 class ProgramState:
-    """The whole program. `slots` is None, and `slots_error` says why, where the slot store cannot be reached."""
+    """The whole program. `slots` is None, and `slots_error` says why, where the slot store cannot be reached.
+
+    `database_error` says why `today` and `last_hour` are older than they should be.
+    """
 
     at: datetime
     environment: str
@@ -75,4 +78,5 @@ class ProgramState:
     today: Today
     last_hour: LastHour
     storage: StorageState
+    database_error: str = ""
     alerts: tuple[Alert, ...] = ()

@@ -379,14 +379,16 @@ class UploadSession(Mailbox):
                 if keep_place or returning:
                     registry.keep_idle(self.upload_id, transfer.idle)
                 await transfer.partial.close()
-                await database_sync_to_async(services.note_progress)(self.upload_id, transfer.partial.offset)
-        except DatabaseError as failure:
-            log.warning("progress_not_kept", file=self.upload_id, cause=str(failure))  # the storage knows it
-        try:
+            # Before the database is told: that may take its time, and the next in line has waited long enough.
             if self._place is not None:
                 await self._place.give_up(keep=keep_place)
         except SlotError as failure:
             log.warning("slot_not_released", file=self.upload_id, cause=str(failure))  # the lease lapses by itself
+        try:
+            if transfer is not None:
+                await database_sync_to_async(services.note_progress)(self.upload_id, transfer.partial.offset)
+        except DatabaseError as failure:
+            log.warning("progress_not_kept", file=self.upload_id, cause=str(failure))  # the storage knows it
         finally:
             self.let_go.set()
 

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from directdrivex import serving
+from directdrivex.databases.breaker import breaker
 
 
 class Command(BaseCommand):
@@ -16,5 +17,6 @@ class Command(BaseCommand):
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CommandError(f"Cannot listen on {host} port {port}: {reason}.")
+        breaker.on = True
         address = serving.address_of(listener)
         serving.serve(listener, lambda: print(f"DirectDriveX listens on {address}", flush=True))

@@ -144,6 +144,7 @@ async def test_bytes_go_on_and_whoever_needs_the_database_is_told_so_and_comes_b
     await until(lambda: server.threads() <= THREADS, "no thread stays behind")
 
 
+@pytest.mark.parametrize("trial", ["sqlite locked", "postgresql frozen"], indirect=True)
 async def test_a_server_whose_database_is_away_ends_when_it_is_asked_to(
     client: Client, trial: tuple[FaultyServer, Outage]
 ) -> None:

@@ -6,6 +6,7 @@ Both are told the same: the largest WebSocket message is `settings.UPLOAD_CHUNK_
 
 import contextlib
 import ctypes
+import resource
 import signal
 import socket
 from asyncio.transports import BaseTransport
@@ -18,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from directdrivex.deadlines import PatientHTTP
 from directdrivex.frames import Inlet, read_large_frames
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
@@ -163,7 +165,7 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
         "directdrivex.asgi:application",
         loop="auto",  # uvloop where there is one
-        http="h11",  # httptools takes request headers of any size into memory
+        http=PatientHTTP,  # on h11: httptools takes request headers of any size into memory
         ws=PatientWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.UPLOAD_CHUNK_BYTES,
@@ -222,8 +224,16 @@ def keep_heap() -> None:
         mallopt(M_MMAP_THRESHOLD, KEPT_HEAP_BYTES)
 
 
+def use_all_descriptors() -> None:
+    """Take as many open files and sockets as the system allows: the usual soft limit is 1,024 idle connections."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems name no hard limit and refuse to be asked for it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Run the server that `SERVER` names on this socket."""
     keep_heap()
+    use_all_descriptors()
     with contextlib.closing(listener):
         {"uvicorn": serve_uvicorn, "daphne": serve_daphne}[settings.SERVER](listener, ready)

@@ -37,6 +37,9 @@ from uploads.storage.lane import Lane
 
 MIB = 1024 * 1024
 READ_BLOCK_BYTES = MIB
+# What all downloads together hold while nobody reads them, about: the more there are, the smaller their blocks.
+READ_BUDGET_BYTES = 32 * MIB
+LEAST_BLOCK_BYTES = 64 * 1024
 HASH_BLOCK_BYTES = 4 * MIB
 SYNC_BYTES = 64 * MIB  # a checkpoint comes after this much and
 SYNC_SECONDS = 5.0  # this long, whichever is later: syncing more often halves the rate (performance.md)
@@ -458,15 +461,25 @@ def _open_for_reading(path: Path) -> io.FileIO:
     return io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
 
 
+_readers = 0
+
+
+def _block_bytes() -> int:
+    """How much one of the present readers may take at once; each holds two blocks, one on its way and one ahead."""
+    return max(LEAST_BLOCK_BYTES, min(READ_BLOCK_BYTES, READ_BUDGET_BYTES // (2 * _readers)))
+
+
 async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[bytes]:
     """`length` bytes from `start`, the next block being read while the one before is sent."""
+    global _readers
     position, end = start, start + length
     ahead: asyncio.Task[bytes] | None = None
 
     def read_on() -> asyncio.Task[bytes] | None:
-        size = min(READ_BLOCK_BYTES, end - position)
+        size = min(_block_bytes(), end - position)
         return asyncio.create_task(_in_thread(os.pread, file.fileno(), size, position)) if size else None
 
+    _readers += 1
     try:
         ahead = read_on()
         while ahead is not None:
@@ -477,6 +490,7 @@ async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[byt
             ahead = read_on()
             yield block
     finally:
+        _readers -= 1
         if ahead is not None and not ahead.done():
             # The descriptor must outlive the thread that reads from it.
             ahead.add_done_callback(lambda task: _close(file, task))

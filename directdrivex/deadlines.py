@@ -1,0 +1,64 @@
+"""HTTP connections that do not wait for ever: for a request that never comes, or for a peer that never reads.
+
+uvicorn ends a connection that is idle after an answer, and no other; whoever sends a byte a minute, or none, would
+keep it.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEADER_SECONDS = 20.0  # from the connection, or the first byte of a further request, to the end of its headers
+BODY_SECONDS = 120.0  # from there to the end of its body, which is 2 MiB at most
+# A download that is paused may stand still this long; its client goes on with `Range`.
+STUCK_PEER_MILLISECONDS = 300_000
+
+
+class PatientHTTP(H11Protocol):
+    """Closes a connection whose request does not come to its end in time, and leaves stuck peers to the kernel."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _awaits: object = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_PEER_MILLISECONDS)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._unwatch()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Start the clock of what is waited for now, unless it runs already."""
+        awaited = self.conn.their_state
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            awaited = None
+        if awaited is self._awaits:
+            return
+        self._unwatch()
+        seconds = {h11.IDLE: HEADER_SECONDS, h11.SEND_BODY: BODY_SECONDS}.get(awaited)
+        if seconds is not None:
+            self._awaits = awaited
+            self._deadline = self.loop.call_later(seconds, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._awaits = None
+
+    def _give_up(self) -> None:
+        self.transport.abort()  # a peer that sends so slowly would take an answer as slowly

@@ -44,15 +44,14 @@ class PatientHTTP(H11Protocol):
 
     def _watch(self) -> None:
         """Start the clock of what is waited for now, unless it runs already."""
-        awaited = self.conn.their_state
-        if self.transport.is_closing() or self.transport.get_protocol() is not self:
-            awaited = None
+        ours = not self.transport.is_closing() and self.transport.get_protocol() is self
+        awaited: object = self.conn.their_state if ours else None
         if awaited is self._awaits:
             return
         self._unwatch()
-        seconds = {h11.IDLE: HEADER_SECONDS, h11.SEND_BODY: BODY_SECONDS}.get(awaited)
-        if seconds is not None:
+        if awaited in (h11.IDLE, h11.SEND_BODY):
             self._awaits = awaited
+            seconds = HEADER_SECONDS if awaited is h11.IDLE else BODY_SECONDS
             self._deadline = self.loop.call_later(seconds, self._give_up)
 
     def _unwatch(self) -> None:

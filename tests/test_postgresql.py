@@ -32,3 +32,21 @@ async def test_uploads_survive_a_kill_and_end_equal_with_their_quota(
         after = await client.call("GET", "upload/quota-info")
         assert after["used_bytes"] - before["used_bytes"] == 7 * 40 * MIB
         assert after["reserved_bytes"] == before["reserved_bytes"]
+
+
+async def test_a_batch_of_a_thousand_is_announced_sent_in_part_and_cancelled_once(
+    start_server: Callable[..., ServerProcess], postgresql_url: str
+) -> None:
+    server = start_server(DATABASE_URL=postgresql_url)
+    async with Client(server.url) as client:
+        before = await client.call("GET", "upload/quota-info")
+        batch = await client.initiate_batch([{"filename": f"{number}", "size": 10} for number in range(1000)])
+        for upload in batch.uploads[:3]:
+            await client.send(upload, PatternSource(10))
+        counted = await asyncio.gather(*(client.cancel_batch(batch) for _ in range(4)))
+        assert sum(counted) == 997
+        facts = await client.batch(batch.batch_id)
+        assert [file["status"] for file in facts["files"]] == ["completed"] * 3 + ["cancelled"] * 997
+        after = await client.call("GET", "upload/quota-info")
+        assert after["used_bytes"] - before["used_bytes"] == 30
+        assert (after["reserved_bytes"], after["files"]) == (before["reserved_bytes"], before["files"] + 3)

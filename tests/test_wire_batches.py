@@ -20,6 +20,8 @@ from tests.test_wire_http import raw, refusal
 from tests.test_wire_socket import talk
 from uploads.batch_schemas import BatchInitiateOut, BatchOut
 
+pytestmark = pytest.mark.every_server
+
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -4,6 +4,7 @@ Both are told the same: the largest WebSocket message is `settings.UPLOAD_CHUNK_
 (`TRUSTED_PROXIES` decides that in the program), nothing is compressed.
 """
 
+import codecs
 import contextlib
 import ctypes
 import resource
@@ -15,6 +16,8 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
+from django.template.loader import get_template
+from django.utils import translation
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
@@ -231,9 +234,19 @@ def use_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def load_what_faults_need() -> None:
+    """An answer to a fault must not need a file first: then there may be no descriptor left, or no disk."""
+    codecs.lookup("unicode_escape")  # by which Django logs an error's address
+    for language, _name in settings.LANGUAGES:
+        with translation.override(language):
+            translation.gettext("Something went wrong")
+    get_template("500.html")
+
+
 def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Run the server that `SERVER` names on this socket."""
     keep_heap()
     use_all_descriptors()
+    load_what_faults_need()
     with contextlib.closing(listener):
         {"uvicorn": serve_uvicorn, "daphne": serve_daphne}[settings.SERVER](listener, ready)

@@ -19,6 +19,7 @@ def no_such_call(request: HttpRequest) -> NoReturn:
     raise Http404
 
 
+handler500 = "uploads.problems.server_error"
 urlpatterns = [
     path("admin/", admin.site.urls),
     re_path(r"^api/?$", no_such_call),  # the framework has a page for its root, with rules of its own

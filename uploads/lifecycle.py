@@ -113,7 +113,7 @@ def note_fault(file_id: UUID | str, error: UploadError, cause: str) -> None:
         if file is None:
             return  # how it ended says more than what a late connection met
         StoredFile.objects.filter(pk=file_id).update(error_code=error.code, error_detail=cause)
-        if not file.events.filter(code=error.code, at__gte=now - SAME_FAULT).exists():
+        if not file.events.filter(code=error.code, at__range=(now - SAME_FAULT, now)).exists():
             FileEvent.objects.create(
                 file=file,
                 at=now,

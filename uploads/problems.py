@@ -6,11 +6,12 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseServerError
 from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.views import defaults
 from ninja.errors import HttpError, ValidationError
 
 from uploads.errors import (
@@ -105,12 +106,26 @@ FALLBACKS: dict[int, Callable[[], UploadError]] = {
 }
 
 
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """The answer where even the framework's own handling failed, with as little as can fail again."""
+    if _is_of_the_api(request):
+        return HttpResponseServerError()  # the middleware makes a problem document of it
+    try:
+        return defaults.server_error(request)
+    except OSError:  # its page cannot be read from the disk
+        return HttpResponseServerError(str(Internal.sentence), content_type="text/plain; charset=utf-8")
+
+
+def _is_of_the_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/") or request.path == "/api"
+
+
 @sync_and_async_middleware
 def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Turn an error page that the framework made under `/api` into a problem document."""
 
     def mend(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if not (request.path.startswith("/api/") or request.path == "/api") or response.status_code < 400:
+        if not _is_of_the_api(request) or response.status_code < 400:
             return response
         if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
             return response

@@ -3,8 +3,10 @@
 An upload costs its window, whatever its size. There is one reading and one decision for the whole program.
 """
 
+import errno
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,7 @@ def memory_bounds(cgroups: Path = CGROUPS, proc: Path = PROC) -> list[MemoryRead
     """The machine, and every cgroup with a limit that this process is in.
 
     Page cache is not use: it is given back on demand, and counting it would stall everyone during one large write.
+    Raises `OSError` where no descriptor is left to read them by.
     """
     machine = psutil.virtual_memory()
     bounds = [_reading(machine.total, machine.total - machine.available, "machine")]
@@ -55,11 +58,7 @@ def tightest(bounds: list[MemoryReading]) -> MemoryReading:
 
 def _limited_cgroups(cgroups: Path, proc: Path) -> Iterator[tuple[int, int]]:
     """(limit, bytes in use without page cache) of each cgroup with a limit, from this process's up to the root."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
+    for line in (_text(proc / "self" / "cgroup") or "").splitlines():
         _number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
@@ -94,18 +93,22 @@ def _read_v1(folder: Path) -> Iterator[tuple[int, int]]:
 
 def _number(path: Path) -> int | None:
     """The number in a file; None where there is no such file, as at the root, or no limit (`max`)."""
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
+    text = (_text(path) or "").strip()
     return int(text) if text.isdigit() else None
 
 
-def _stat(folder: Path) -> dict[str, int]:
+def _text(path: Path) -> str | None:
+    """None where there is nothing to read. That no descriptor is left says nothing about the file, and is raised."""
     try:
-        lines = (folder / "memory.stat").read_text().splitlines()
-    except OSError:
-        return {}
+        return path.read_text()
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        return None
+
+
+def _stat(folder: Path) -> dict[str, int]:
+    lines = (_text(folder / "memory.stat") or "").splitlines()
     return {name: int(value) for name, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
 
 
@@ -147,9 +150,11 @@ class Admission:
         self._last, self._last_at = bounds(), clock()
 
     def reading(self) -> MemoryReading:
-        """The memory of this node, at most half a second old."""
+        """The memory of this node, at most half a second old; the last one known while it cannot be read."""
         if self._clock() - self._last_at >= READING_SECONDS:
-            self._last, self._last_at = self._bounds(), self._clock()
+            self._last_at = self._clock()
+            with suppress(OSError):  # no descriptor is left to read it by
+                self._last = self._bounds()
         return tightest(self._last)
 
     @property

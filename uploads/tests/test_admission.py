@@ -1,6 +1,7 @@
 """One memory figure and one decision (slots.md, "Memory admission"), read from files as Linux writes them."""
 
 import asyncio
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -263,6 +264,30 @@ def test_one_reading_serves_half_a_second(machine: Machine) -> None:
     assert admission.admits(WINDOW, 0)
     now[0] += 0.1
     assert not admission.admits(WINDOW, 0)
+
+
+def test_without_a_descriptor_to_read_by_the_last_reading_stands_and_no_container_is_overlooked(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    machine.process_in("0::/")
+    machine.group("", memory__max=2 * GIB, memory__current=0, memory__stat="file 0\n")
+    admission = Admission(
+        lambda: LIMITS, lambda: 0, bounds=lambda: memory_bounds(machine.cgroups, machine.proc), clock=lambda: now[0]
+    )
+    before = admission.reading()
+    assert before.source == "cgroup"
+
+    def exhausted(path: Path, *_: object) -> str:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", exhausted)
+        now[0] += 10
+        assert admission.reading() == before
+    machine.available(GIB)
+    now[0] += 10
+    assert admission.reading().source == "machine"
 
 
 def test_a_window_above_the_ceiling_runs_alone_instead_of_never(machine: Machine) -> None:

@@ -288,3 +288,15 @@ async def test_a_fault_is_kept_beside_the_file_once_a_minute() -> None:
     row = await StoredFile.objects.aget(pk=file.pk)
     assert (row.error_code, row.error_detail, row.status) == ("checksum_mismatch", "the disk said no", "pending")
     assert await FileEvent.objects.filter(file=file, code="checksum_mismatch").acount() == 1
+
+
+async def test_a_fault_is_noted_although_the_same_one_stands_in_the_future() -> None:
+    """The clock was wrong for a while."""
+    file = await announce()
+    await sync_to_async(lifecycle.note_fault)(file.pk, ChecksumMismatch(), "first")
+    await sync_to_async(lifecycle.note_fault)(file.pk, ChecksumMismatch(), "the same, a moment later")
+    events = FileEvent.objects.filter(file=file, code="checksum_mismatch")
+    assert await events.acount() == 1
+    await events.aupdate(at=timezone.now() + timedelta(days=3))
+    await sync_to_async(lifecycle.note_fault)(file.pk, ChecksumMismatch(), "second")
+    assert await events.acount() == 2

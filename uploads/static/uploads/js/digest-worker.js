@@ -1,6 +1,6 @@
 /**
- * SHA-256 of one file, from its own stream of it. Reads no further than the page allows: then the bytes that the
- * sending reads are still in the system's cache, and a paused upload does not keep the disk busy.
+ * SHA-256 of one file after another, each from its own stream. Reads no further than the page allows: then the bytes
+ * that the sending reads are still in the system's cache, and a paused upload does not keep the disk busy.
  */
 
 import "../vendor/hash-wasm/sha256.umd.min.js";
@@ -8,18 +8,22 @@ import "../vendor/hash-wasm/sha256.umd.min.js";
 /** @type {any} A worker's scope, which the page's types do not know. */
 const scope = globalThis;
 
+/** @type {Promise<any> | null} made once, used again */
+let made = null;
 let allowed = 0;
 /** @type {() => void} */
 let wake = () => {};
 
 /** @param {File} file */
 async function digest(file) {
+  allowed = 0;
   let hasher;
   try {
-    hasher = await globalThis.hashwasm.createSHA256();
+    hasher = await (made ??= globalThis.hashwasm.createSHA256());
   } catch {
     return scope.postMessage({ unavailable: true }); // no WebAssembly here
   }
+  hasher.init();
   let offset = 0;
   const reader = file.stream().getReader();
   for (;;) {

@@ -3,15 +3,19 @@
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from quotas.sizes import short_size
-from uploads.links import download_path
+from uploads.batches import BatchFacts
+from uploads.links import download_path, share_path
 from uploads.models import StoredFile
-from uploads.states import ACTIVE, Status
+from uploads.shown import percent
+from uploads.states import ACTIVE, BatchStatus, Shown, Status
 
 KINDS: dict[str, Any] = {
     "application/pdf": _("PDF document"),
@@ -58,6 +62,30 @@ def readable_name(filename: str) -> str:
     return readable
 
 
+# What recipients read of a file's state; the page keeps these words, so that they are written here only.
+STATE_WORDS: dict[str, Any] = {
+    Status.PENDING.value: _("Still to come"),
+    Shown.QUEUED.value: _("Waits for its turn"),
+    Shown.UPLOADING.value: _("On its way"),
+    Status.VERIFYING.value: _("Being verified"),
+    Status.COMPLETED.value: _("Complete"),
+    Status.FAILED.value: _("The upload failed"),
+    Status.CANCELLED.value: _("Cancelled by the sender"),
+    Status.EXPIRED.value: _("Expired"),
+    Status.DELETED.value: _("Deleted"),
+}
+BATCH_WORDS: dict[str, Any] = {
+    BatchStatus.UPLOADING.value: _("These files are still coming. Each can be downloaded as soon as it is complete."),
+    BatchStatus.COMPLETED.value: _("All files are complete and can be downloaded."),
+    BatchStatus.PARTIAL.value: _("Not all files are here; those that are can be downloaded."),
+    BatchStatus.FAILED.value: _("The upload of these files failed. Please ask for them to be sent again."),
+    BatchStatus.CANCELLED.value: _(
+        "The upload of these files was cancelled. Please ask whether they will be sent again."
+    ),
+    BatchStatus.EXPIRED.value: _("The time of these files is over. Please ask for them to be sent again."),
+}
+
+
 @dataclass(frozen=True)
 class SharedFile:
     """What anybody with the link may know: nothing of who sent it, and of a deleted file not even its name."""
@@ -71,30 +99,134 @@ class SharedFile:
     sha256: str
     expires_at: datetime | None
     download_url: str
+    share_url: str
 
     @property
     def size_in_words(self) -> str:
         return short_size(self.size)
 
     @property
+    def state_in_words(self) -> str:
+        return str(STATE_WORDS[self.status])
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == Status.COMPLETED
+
+    @property
     def is_coming(self) -> bool:
-        return self.status in ACTIVE
+        return self.status in ACTIVE or self.status in set(Shown)
 
     @property
     def is_gone(self) -> bool:
-        return self.status not in ACTIVE and self.status != Status.COMPLETED
+        return not self.is_complete and not self.is_coming
 
 
-def shared_file(file: StoredFile, now: datetime) -> SharedFile:
-    is_deleted = file.status == Status.DELETED
+def shared_file(file: StoredFile, status: str, stored: int) -> SharedFile:
+    """The file as it looks in this state, stored or shown, with this many bytes stored."""
+    is_deleted = status == Status.DELETED
     return SharedFile(
         id=file.pk,
         name="" if is_deleted else readable_name(file.filename),
         size=file.size,
-        kind=kind_in_words(file.content_type),
-        status=file.status_at(now),
-        percent=100 * file.stored_bytes // file.size if file.size else 100,
-        sha256=file.sha256,
+        kind=kind_in_words("" if is_deleted else file.content_type),
+        status=status,
+        percent=percent(stored, file.size),
+        sha256="" if is_deleted else file.sha256,
         expires_at=file.expires_at,
         download_url=download_path(file.pk),
+        share_url=share_path(file.pk),
+    )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files of a batch that lay in the same folder; `path` is empty for those that lay in none."""
+
+    path: str
+    files: list[SharedFile]
+
+
+@dataclass(frozen=True)
+class SharedBatch:
+    """What anybody with the link of a batch may know."""
+
+    id: UUID
+    title: str
+    status: str
+    created_at: datetime
+    size: int
+    stored: int
+    folders: list[Folder]
+
+    @cached_property
+    def files(self) -> list[SharedFile]:
+        return [file for folder in self.folders for file in folder.files]
+
+    @property
+    def files_in_words(self) -> str:
+        count = len(self.files)
+        return ngettext("%(n)s file", "%(n)s files", count) % {"n": f"{count:,}"}
+
+    @property
+    def complete_in_words(self) -> str:
+        return str(_("%(complete)s of %(all)s complete")) % {
+            "complete": f"{self.complete:,}",
+            "all": f"{len(self.files):,}",
+        }
+
+    @property
+    def size_in_words(self) -> str:
+        return short_size(self.size)
+
+    @property
+    def stored_in_words(self) -> str:
+        return short_size(self.stored)
+
+    @property
+    def percent(self) -> int:
+        return percent(self.stored, self.size)
+
+    @property
+    def status_in_words(self) -> str:
+        return str(BATCH_WORDS[self.status])
+
+    @cached_property
+    def complete(self) -> int:
+        """How many files can be downloaded."""
+        return sum(file.is_complete for file in self.files)
+
+    @cached_property
+    def missing(self) -> list[SharedFile]:
+        """Those that will not come, or not be had again."""
+        return [file for file in self.files if file.is_gone]
+
+    @cached_property
+    def expires_at(self) -> datetime | None:
+        """When the first of the files that are here cannot be had any more."""
+        return min((file.expires_at for file in self.files if file.is_complete and file.expires_at), default=None)
+
+    @property
+    def is_coming(self) -> bool:
+        return self.status == BatchStatus.UPLOADING
+
+    @property
+    def is_gone(self) -> bool:
+        return self.status not in (BatchStatus.UPLOADING, BatchStatus.COMPLETED, BatchStatus.PARTIAL)
+
+
+def shared_batch(facts: BatchFacts) -> SharedBatch:
+    folders: dict[str, list[SharedFile]] = {"": []}  # what lay in no folder comes first
+    for known in facts.files:
+        file = shared_file(known.file, known.state, known.offset)
+        path = "" if known.state == Status.DELETED or not known.file.path else readable_name(known.file.path)
+        folders.setdefault(path, []).append(file)
+    return SharedBatch(
+        id=facts.batch.pk,
+        title=readable_name(facts.batch.title) if facts.batch.title else "",
+        status=facts.status,
+        created_at=facts.batch.created_at,
+        size=facts.total_size,
+        stored=facts.offset,
+        folders=[Folder(path, files) for path, files in folders.items() if files],
     )

@@ -78,7 +78,7 @@ def test_every_static_file_that_a_page_names_is_there(client: Client) -> None:
 
 def test_every_import_of_a_module_leads_to_a_file() -> None:
     checked = set()
-    waiting = ["uploads/js/upload-page.js", "uploads/js/share-page.js", "uploads/js/digest-worker.js"]
+    waiting = [f"uploads/js/{name}.js" for name in ("upload-page", "share-page", "batch-page", "digest-worker")]
     while waiting:
         name = waiting.pop()
         path = finders.find(name)

@@ -69,10 +69,19 @@ class UploadPage:
         return self
 
     def choose(self, *files: Path | dict[str, Any]) -> None:
-        self.page.set_input_files("ddx-dropzone input[type=file]", list(files))  # type: ignore[arg-type]
+        self.page.set_input_files("input[data-choose=files]", list(files))  # type: ignore[arg-type]
 
     def row(self, name: str) -> Locator:
         return self.page.locator("ddx-upload-row").filter(has=self.page.locator(".row-name", has_text=name))
+
+    def group(self, number: int = 0) -> Locator:
+        """The batch that was chosen as this one, counted from 0."""
+        return self.page.locator("ddx-upload-group[role=group]").nth(number)
+
+    def batch_link(self, number: int = 0) -> str:
+        link = self.group(number).locator("a.batch-link").get_attribute("href")
+        assert link
+        return link
 
     def in_state(self, state: str) -> Locator:
         return self.page.locator(f'ddx-upload-row[data-state="{state}"]')

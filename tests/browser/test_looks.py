@@ -63,6 +63,12 @@ def test_the_pages_fit_and_can_be_used_by_everybody(
     look_at(upload.page, f"upload-list-{device}-{scheme}")
 
     page = context.new_page()
+    page.goto(upload.batch_link(1))
+    expect(page.get_by_text("still coming")).to_be_visible()
+    look_at(page, f"batch-coming-{device}-{scheme}")
+    page.goto(upload.batch_link(0))
+    expect(page.get_by_text("All files are complete")).to_be_visible()
+    look_at(page, f"batch-{device}-{scheme}")
     page.goto(upload.link_of(LONG_NAME))
     page.get_by_text("How to check the download").click()
     look_at(page, f"share-{device}-{scheme}")

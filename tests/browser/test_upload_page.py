@@ -414,18 +414,21 @@ def test_a_screen_reader_hears_what_became_of_a_file(open_page: OpenPage, make_f
     expect(upload.row(file.name).locator("progress")).to_have_attribute("aria-label", "Progress of heard.bin")
 
 
-def test_the_links_of_several_files_are_copied_together(
+def test_all_links_are_copied_together_one_for_each_batch(
     open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
 ) -> None:
     context = new_context(permissions=["clipboard-read", "clipboard-write"])
     upload = open_page(context)
-    names = ["a.bin", "b.bin", "c.bin"]
-    upload.choose(*[make_file(name, 1000) for name in names])
-    expect(upload.in_state("done")).to_have_count(3)
+    for name in ("a.bin", "b.bin"):
+        upload.choose(make_file(name, 1000))
+        upload.expect_state(name, "done")
+    upload.choose(make_file("c.bin", 1000), make_file("d.bin", 1000))
+    expect(upload.in_state("done")).to_have_count(4)
     upload.button("Copy all links").click()
     expect(upload.button("Copied")).to_be_visible()
+    batch = upload.page.locator(".batch-link").get_attribute("href")
     copied = upload.page.evaluate("navigator.clipboard.readText()")
-    assert copied.split("\n") == [upload.link_of(name) for name in names]
+    assert copied.split("\n") == [upload.link_of("a.bin"), upload.link_of("b.bin"), batch]
 
 
 def test_my_earlier_uploads_are_listed_and_can_be_deleted(open_page: OpenPage, make_file: MakeFile) -> None:
@@ -452,6 +455,7 @@ def test_another_visitor_does_not_see_my_uploads(open_page: OpenPage, make_file:
     mine.choose(file)
     mine.expect_state(file.name, "done")
     other = open_page()
+    other.page.wait_for_load_state("networkidle")
     with other.page.expect_response("**/api/v1/files") as answer:
         other.page.reload()
     assert answer.value.json()["items"] == []

@@ -4,6 +4,8 @@ import { gettext } from "./i18n.js";
 
 const ROOT = "/api/v1/";
 const TIMEOUT_MS = 30_000;
+/** A thousand files are announced, or cancelled, by one call. */
+const BATCH_TIMEOUT_MS = 120_000;
 
 /** A refusal by the server (RFC 9457), or `network` when no answer came. */
 export class Problem extends Error {
@@ -32,11 +34,12 @@ function csrfToken() {
  * Calls `path` under `/api/v1/` and returns the answer's JSON (null where it has none).
  * @param {string} method
  * @param {string} path
- * @param {{body?: object, token?: string, key?: string}} [more] the bearer token; the idempotency key
+ * @param {{body?: object, token?: string, key?: string, timeout?: number}} [more] the bearer token; the idempotency key;
+ *   milliseconds
  * @returns {Promise<any>}
  * @throws {Problem}
  */
-async function call(method, path, { body, token, key } = {}) {
+async function call(method, path, { body, token, key, timeout = TIMEOUT_MS } = {}) {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
@@ -49,7 +52,7 @@ async function call(method, path, { body, token, key } = {}) {
       method,
       headers,
       body: body && JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeout),
     });
     text = await response.text();
   } catch {
@@ -83,16 +86,36 @@ async function call(method, path, { body, token, key } = {}) {
 
 /**
  * Announces a file. The same `key` with the same file gives the same upload, so that a lost answer does no harm.
- * @param {{name: string, size: number, type: string}} file
+ * @param {object} description `describe` of parts.js
  * @param {string} key
  * @returns {Promise<Announced>}
  */
-export function initiate(file, key) {
-  /** @type {Record<string, string | number>} */
-  const body = { filename: file.name, size: file.size };
-  if (file.type) body.content_type = file.type;
-  return call("POST", "upload/initiate", { body, key });
-}
+export const initiate = (description, key) => call("POST", "upload/initiate", { body: description, key });
+
+/**
+ * Announces files that one link leads to: all of them, or none. `key` as above.
+ * @param {object[]} files descriptions @param {string} title @param {string} key
+ * @returns {Promise<{batch_id: string, batch_url: string, files: Announced[]}>}
+ */
+export const initiateBatch = (files, title, key) =>
+  call("POST", "batch/initiate", { body: title ? { files, title } : { files }, key, timeout: BATCH_TIMEOUT_MS });
+
+/** Cancels what is unfinished of a batch; any token of the batch will do. @param {string} id @param {string} token */
+export const cancelBatch = (id, token) => call("POST", `batch/cancel/${id}`, { token, timeout: BATCH_TIMEOUT_MS });
+
+/**
+ * @typedef {object} FileFacts
+ * @property {string} file_id
+ * @property {string} filename
+ * @property {number} size
+ * @property {string} status
+ * @property {number} offset
+ * @property {string | null} sha256
+ * @property {string} download_url
+ */
+
+/** @param {string} id @returns {Promise<{title: string, status: string, total_size: number, files: FileFacts[]}>} */
+export const batchFacts = (id) => call("GET", `batch/${id}`, { timeout: BATCH_TIMEOUT_MS });
 
 /** @param {string} id @param {string} [token] */
 export const cancelUpload = (id, token) => call("POST", `upload/cancel/${id}`, { token });

@@ -15,3 +15,9 @@ export const hasNoWayBack = (ending) => NO_WAY_BACK.has(ending.code);
 
 /** Another connection took the upload over. @param {Ending} ending */
 export const isSuperseded = (ending) => ending.code === "superseded" || ending.closeCode === 4409;
+
+/** The server wants nothing at all from this person for a while; the file is not to blame. */
+const FOR_EVERYTHING = new Set(["rate_limited", "maintenance", "queue_full"]);
+
+/** @param {{code: string}} refusal an ending, or a problem */
+export const holdsEverything = (refusal) => FOR_EVERYTHING.has(refusal.code);

@@ -16,6 +16,7 @@ import { fill, gettext } from "./i18n.js";
  * @property {string} status
  * @property {string} created_at
  * @property {string} [share_url]
+ * @property {string | null} [batch_url]
  */
 
 const OPEN = new Set(["pending", "queued", "uploading", "verifying"]);
@@ -88,7 +89,12 @@ export class MyFiles extends HTMLElement {
     } else if (OPEN.has(item.status)) {
       actions.append(iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => this.#cancel(item)));
     }
-    const words = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)].join(" · ");
+    const facts = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)].join(" · ");
+    const words = element("p", { class: "row-words" }, facts);
+    if (item.batch_url) {
+      const about = fill(gettext("All files that were sent together with %(name)s"), { name });
+      words.append(" · ", element("a", { href: item.batch_url, "aria-label": about }, gettext("Sent together")));
+    }
     return element(
       "li",
       { "data-file": item.file_id, "data-state": item.status },
@@ -98,7 +104,7 @@ export class MyFiles extends HTMLElement {
         isComplete
           ? element("a", { href: url, class: "row-name", title: name }, element("bdi", {}, name))
           : element("bdi", { class: "row-name", title: name }, name),
-        element("p", { class: "row-words" }, words),
+        words,
       ),
       actions,
     );
@@ -108,7 +114,8 @@ export class MyFiles extends HTMLElement {
   async #delete(item) {
     const question = fill(gettext("Delete %(name)s? Its link will stop working."), { name: readableName(item.filename) });
     if (await confirmed(question, gettext("Delete"))) {
-      await this.#change(() => deleteFile(item.file_id), fill(gettext("%(name)s was deleted."), { name: readableName(item.filename) }));
+      const done = fill(gettext("%(name)s was deleted."), { name: readableName(item.filename) });
+      if (await this.#change(() => deleteFile(item.file_id), done)) this.#tellGone(item, "deleted");
     }
   }
 
@@ -117,21 +124,28 @@ export class MyFiles extends HTMLElement {
     const question = fill(gettext("Cancel %(name)s? What was sent of it is lost."), { name: readableName(item.filename) });
     if (await confirmed(question, gettext("Cancel the upload"))) {
       const done = fill(gettext("%(name)s was cancelled."), { name: readableName(item.filename) });
-      await this.#change(() => cancelUpload(item.file_id), done);
+      if (await this.#change(() => cancelUpload(item.file_id), done)) this.#tellGone(item, "cancelled");
     }
   }
 
-  /** @param {() => Promise<any>} change @param {string} done */
+  /** @param {Item} item @param {"deleted" | "cancelled"} how */
+  #tellGone(item, how) {
+    this.dispatchEvent(new CustomEvent("filegone", { detail: { fileId: item.file_id, how } }));
+  }
+
+  /** @param {() => Promise<any>} change @param {string} done @returns {Promise<boolean>} whether it was done */
   async #change(change, done) {
     try {
       await change();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      return this.#say(error.message);
+      this.#say(error.message);
+      return false;
     }
     announce(done);
     await this.refresh();
     find("summary", HTMLElement, this).focus();
+    return true;
   }
 }
 

@@ -8,7 +8,7 @@ import { gettext } from "./i18n.js";
  * @param {string} sha256
  * @param {Record<string, {sha256?: string | null, reason?: string | null}>} receipt by maker
  */
-export function receiptDetails(sha256, receipt) {
+export function receiptParts(sha256, receipt) {
   /** @type {[string, string][]} */
   const makers = [
     ["browser", gettext("Made by your browser")],
@@ -22,13 +22,10 @@ export function receiptDetails(sha256, receipt) {
       const verdict = !digest ? gettext("none") : digest === sha256 ? gettext("the same") : gettext("different");
       return [element("dt", {}, words), element("dd", {}, verdict)];
     });
-  return element(
-    "details",
-    { class: "receipt" },
-    element("summary", {}, gettext("Receipt")),
+  return [
     element("p", { class: "digest-line" }, element("code", { class: "digest" }, sha256), " ", digestCopy(sha256)),
     element("dl", { class: "receipt-makers" }, ...rows),
-  );
+  ];
 }
 
 /** @param {string} sha256 */

@@ -1,11 +1,19 @@
 /** Refusals in words, where the numbers that came with them say more than the server's sentence. */
 
-import { formatDuration, formatSize } from "./format.js";
+import { formatClock, formatCount, formatSize } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
 
-/** @param {import("./api.js").Problem} problem */
-export function explain(problem) {
-  const { limit, size, used, reserved, remaining } = problem.body;
+/** @typedef {import("./api.js").Problem} Problem */
+
+/** Trying the same again does not help after these. */
+const FINAL = new Set(["file_too_large", "file_type_blocked", "forbidden"]);
+
+/** @param {string} code */
+export const maySucceedLater = (code) => !FINAL.has(code);
+
+/** @param {Problem} problem @param {number} [size] that of the file meant, in bytes, where the problem names several */
+export function explain(problem, size = problem.body.size) {
+  const { limit, used, reserved, remaining } = problem.body;
   if (problem.code === "file_too_large" && Number.isFinite(limit) && Number.isFinite(size)) {
     return fill(gettext("This file is too large: it has %(size)s, and a file may have at most %(limit)s here."), {
       size: formatSize(size),
@@ -14,8 +22,8 @@ export function explain(problem) {
   }
   if (problem.code === "daily_limit_exceeded" && Number.isFinite(limit) && Number.isFinite(remaining)) {
     const left = Math.max(0, remaining);
-    const sentence = problem.body.unit === "files" ? fileLimit(limit) : byteLimit(limit, left, (used ?? 0) + (reserved ?? 0));
-    return problem.retryAfter ? `${sentence} ${resets(problem.retryAfter)}` : sentence;
+    const isFiles = problem.body.unit === "files";
+    return withReset(isFiles ? fileLimit(limit, left) : byteLimit(limit, left, (used ?? 0) + (reserved ?? 0)), problem);
   }
   return problem.message;
 }
@@ -28,16 +36,31 @@ const byteLimit = (limit, left, used) =>
     used: formatSize(used),
   });
 
-/** @param {number} limit */
-const fileLimit = (limit) =>
-  fill(ngettext("No more than %(n)s file may be sent a day.", "No more than %(n)s files may be sent a day.", limit), {
-    n: limit,
-  });
+/** @param {number} limit @param {number} left */
+const fileLimit = (limit, left) => {
+  const sentence = ngettext(
+    "No more than %(n)s file may be sent a day; %(left)s is left for today.",
+    "No more than %(n)s files may be sent a day; %(left)s are left for today.",
+    limit,
+  );
+  return fill(sentence, { n: formatCount(limit), left: formatCount(left) });
+};
 
-/** @param {number} seconds */
-const resets = (seconds) => fill(gettext("The count starts again in %(time)s."), { time: formatDuration(seconds) });
+/** @param {string} sentence @param {{retryAfter: number | null}} refusal */
+function withReset(sentence, { retryAfter }) {
+  if (!retryAfter) return sentence;
+  // Whole seconds lose a part of the last one, and clocks show no seconds.
+  const time = formatClock(new Date(Math.round((Date.now() / 1000 + retryAfter) / 60) * 60_000));
+  return `${sentence} ${fill(gettext("The count starts anew at %(time)s."), { time })}`;
+}
 
-/** A close whose message did not arrive. @param {import("./connection.js").Ending} ending */
-export function explainClose(ending) {
-  return fill(gettext("The server ended this upload (%(code)s)."), { code: ending.code || ending.closeCode });
+/** Why a file of a batch was left out of what fits into the day. @param {Problem} problem */
+export const explainNoRoom = (problem) => withReset(gettext("There is no room left for it today."), problem);
+
+/** The end of a connection, even where its message did not arrive. @param {import("./connection.js").Ending} ending */
+export function explainEnding(ending) {
+  if (!ending.detail) {
+    return fill(gettext("The server ended this upload (%(code)s)."), { code: ending.code || ending.closeCode });
+  }
+  return ending.code === "daily_limit_exceeded" ? withReset(ending.detail, ending) : ending.detail;
 }

@@ -1,29 +1,37 @@
 /** An upload's standing at the server: its id, its secret, and where to send the bytes. */
 
 import { cancelUpload, fileFacts, initiate, Problem } from "./api.js";
+import { describe } from "./parts.js";
 import { forget } from "./unfinished.js";
 
-/** @typedef {import("./unfinished.js").Unfinished} Ticket */
+/** @typedef {import("./unfinished.js").Unfinished} Ticket @typedef {import("./unfinished.js").BatchNote} BatchNote */
 
 /**
- * Announces `file`; the same key and file give the same upload again, with a new token.
- * @param {File} file @param {string} key
+ * What an announced file is known by from now on.
+ * @param {import("./api.js").Announced} answer @param {File} file @param {string} path
+ * @param {BatchNote | null} [batch]
+ * @returns {Ticket}
+ */
+export const ticketOf = (answer, file, path, batch = null) => ({
+  fileId: answer.file_id,
+  token: answer.upload_token,
+  uploadUrl: answer.upload_url,
+  shareUrl: answer.share_url,
+  expiresAt: answer.upload_expires_at,
+  name: file.name,
+  size: file.size,
+  lastModified: file.lastModified,
+  path,
+  batch,
+});
+
+/**
+ * Announces one file; the same key and file give the same upload again, with a new token.
+ * @param {File} file @param {string} path @param {string} key
  * @returns {Promise<Ticket>}
  * @throws {Problem}
  */
-export async function announce(file, key) {
-  const answer = await initiate(file, key);
-  return {
-    fileId: answer.file_id,
-    token: answer.upload_token,
-    uploadUrl: answer.upload_url,
-    shareUrl: answer.share_url,
-    expiresAt: answer.upload_expires_at,
-    name: file.name,
-    size: file.size,
-    lastModified: file.lastModified,
-  };
-}
+export const announce = async (file, path, key) => ticketOf(await initiate(describe(file), key), file, path);
 
 /**
  * Cancels at the server. Where that came too late, because the file is complete, returns the file's facts.

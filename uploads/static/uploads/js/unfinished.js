@@ -1,7 +1,8 @@
 /**
  * What this browser remembers of uploads that are not finished, so that they go on after a reload. The token stays on
  * this device and is forgotten when the upload ends. One entry of localStorage an upload: tabs do not overwrite each
- * other.
+ * other. Of a batch, the entries of finished files stay until all of it is over: when its folder is chosen again, they
+ * are known as sent.
  */
 
 const PREFIX = "directdrivex.unfinished.";
@@ -9,6 +10,12 @@ const CHANNEL = "directdrivex.tabs";
 const ANSWER_MS = 250;
 
 /**
+ * @typedef {object} BatchNote the batch that an upload belongs to
+ * @property {string} id
+ * @property {string} url
+ * @property {string} title may be empty
+ * @property {number} files how many it has
+ *
  * @typedef {object} Unfinished
  * @property {string} fileId
  * @property {string} token
@@ -18,6 +25,9 @@ const ANSWER_MS = 250;
  * @property {string} name
  * @property {number} size
  * @property {number} lastModified
+ * @property {string} [path]
+ * @property {BatchNote | null} [batch]
+ * @property {boolean} [done] it is finished, others of its batch are not
  */
 
 /** @param {Unfinished} entry */
@@ -38,7 +48,13 @@ export function forget(fileId) {
   }
 }
 
-/** @returns {Unfinished[]} those whose time is not over */
+/** The upload is finished. @param {Unfinished} entry */
+export function settle(entry) {
+  if (entry.batch) remember({ ...entry, done: true });
+  else forget(entry.fileId);
+}
+
+/** @returns {Unfinished[]} those whose time is not over, and of their batches what is done */
 export function remembered() {
   /** @type {Unfinished[]} */
   const entries = [];
@@ -51,7 +67,10 @@ export function remembered() {
   } catch {
     // Switched off, as above.
   }
-  return entries;
+  const open = new Set(entries.map((entry) => (entry.done ? null : entry.batch?.id)));
+  const [kept, over] = [true, false].map((is) => entries.filter((entry) => is === (!entry.done || open.has(entry.batch?.id))));
+  for (const entry of over) forget(entry.fileId);
+  return kept;
 }
 
 /** @param {string | null} text @returns {Unfinished | null} */
@@ -64,9 +83,34 @@ function readEntry(text) {
   }
 }
 
-/** Whether `file` is the one that the entry speaks of. @param {Unfinished} entry @param {File} file */
-export const isSame = (entry, file) =>
-  entry.name === file.name && entry.size === file.size && entry.lastModified === file.lastModified;
+/** Finds the remembered upload of a file that was chosen. */
+export class Memory {
+  /** @type {Map<string, Unfinished[]>} */
+  #entries = new Map();
+
+  /** @param {Unfinished[]} entries */
+  constructor(entries) {
+    // Where a file was sent twice, the upload that is open is the one to go on with.
+    for (const entry of [...entries].sort((a, b) => Number(a.done ?? false) - Number(b.done ?? false))) {
+      const key = keyOf(entry);
+      this.#entries.set(key, [...(this.#entries.get(key) ?? []), entry]);
+    }
+  }
+
+  /**
+   * Takes out the entry that speaks of this file: one that lay in the same folder, if there are several.
+   * @param {import("./dropped.js").Chosen} chosen @returns {Unfinished | null}
+   */
+  take({ file, path }) {
+    const found = this.#entries.get(keyOf(file));
+    if (!found?.length) return null;
+    const same = found.findIndex((entry) => (entry.path ?? "") === path);
+    return found.splice(Math.max(0, same), 1)[0];
+  }
+}
+
+/** @param {{name: string, size: number, lastModified: number}} file */
+const keyOf = ({ name, size, lastModified }) => `${size} ${lastModified} ${name}`;
 
 /**
  * Answers other tabs that ask which uploads live here.

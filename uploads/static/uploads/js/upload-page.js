@@ -2,6 +2,7 @@
 
 import { find } from "./dom.js";
 import { Dropzone } from "./dropzone.js";
+import { HoldNotice } from "./hold-notice.js";
 import { MyFiles } from "./my-files.js";
 import { UploadQueue } from "./queue.js";
 import { QuotaMeter } from "./quota-meter.js";
@@ -17,23 +18,26 @@ const quota = find("ddx-quota", QuotaMeter);
 /** The upload whose file is being chosen again. @type {import("./upload.js").Upload | null} */
 let wanting = null;
 
-const uploadIds = () => queue.uploads.flatMap((upload) => (upload.fileId && !upload.isOver ? [upload.fileId] : []));
+const uploadIds = () =>
+  queue.groups.flatMap(({ uploads }) => uploads.flatMap(({ fileId, isOver }) => (fileId && !isOver ? [fileId] : [])));
 
 find("ddx-upload-list", UploadList).show(queue);
+find("ddx-hold", HoldNotice).show(queue.hold, () => queue.tryNow());
 answerOtherTabs(uploadIds);
 
 dropzone.addEventListener("files", async (event) => {
-  /** @type {File[]} */
+  /** @type {import("./dropped.js").Chosen[]} */
   const files = (/** @type {CustomEvent} */ (event).detail);
   const wanted = wanting;
   wanting = null;
   if (wanted && files.length === 1) {
-    wanted.useFile(files[0]);
+    wanted.useFile(files[0].file);
   } else {
     await unfinished.ready;
     queue.add(files, unfinished.entries);
     unfinished.drop(new Set(uploadIds()));
   }
+  quota.refresh();
 });
 
 addEventListener("choosefile", (event) => {
@@ -42,12 +46,24 @@ addEventListener("choosefile", (event) => {
 });
 unfinished.querySelector("button")?.addEventListener("click", () => dropzone.choose());
 
+addEventListener("cancelledgroup", (event) => {
+  const { batch } = (/** @type {CustomEvent} */ (event).detail);
+  if (batch) unfinished.dropBatch(batch.id);
+});
+
 queue.addEventListener("change", (event) => {
-  /** @type {import("./upload.js").Upload} */
-  const upload = (/** @type {CustomEvent} */ (event).detail);
-  if (["done", "cancelled"].includes(upload.state)) refreshMineSoon();
+  /** @type {import("./upload.js").Upload | null} */
+  const upload = (/** @type {CustomEvent} */ (event).detail.upload);
   // Announced, or over: the day's figures changed.
-  if (upload.isOver || upload.state === "connecting") quota.refresh();
+  if (!upload || upload.isOver || upload.state === "connecting") quota.refresh();
+  if (upload && ["done", "cancelled"].includes(upload.state)) refreshMineSoon();
+});
+
+mine.addEventListener("filegone", (event) => {
+  const { fileId, how } = (/** @type {CustomEvent} */ (event).detail);
+  const upload = queue.find(fileId);
+  if (how === "deleted") upload?.deletedElsewhere();
+  else if (!upload?.isOver) upload?.cancelledElsewhere();
 });
 
 quota.addEventListener("quota", (event) => {
@@ -57,7 +73,7 @@ quota.addEventListener("quota", (event) => {
 addEventListener("online", () => queue.tryNow());
 addEventListener("offline", () => queue.doubt());
 addEventListener("beforeunload", (event) => {
-  if (queue.uploads.some((upload) => upload.isUnderWay)) event.preventDefault();
+  if (queue.isUnderWay) event.preventDefault();
 });
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -5,22 +5,23 @@ import { copyButton } from "./copy-button.js";
 import { element, iconButton, setText } from "./dom.js";
 import { readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
-import { receiptDetails } from "./receipt.js";
-import { figuresInWords, stateInWords } from "./words.js";
+import { receiptParts } from "./receipt.js";
+import { apartInWords, figuresInWords, stateInWords } from "./words.js";
 
 /** @typedef {import("./upload.js").Upload} Upload */
 
 /** The bar has this many steps, so that it moves visibly in large files too. */
 const STEPS = 1000;
 /** States that a screen reader is told of, beside "done" and the failures. */
-const SPOKEN = new Set(["done", "failed", "elsewhere", "unreadable"]);
+const SPOKEN = new Set(["done", "failed", "refused", "elsewhere", "unreadable"]);
 
 /** Which buttons each kind of upload has. @type {Record<string, (upload: Upload) => boolean>} */
 const SHOWN = {
   pause: (upload) => upload.canPause,
   resume: (upload) => upload.state === "paused",
   now: (upload) => upload.state === "lost",
-  retry: (upload) => upload.state === "cancelled" || (upload.state === "failed" && upload.canRetry),
+  retry: (upload) =>
+    upload.state === "cancelled" || (["failed", "refused"].includes(upload.state) && upload.canRetry),
   here: (upload) => upload.state === "elsewhere",
   choose: (upload) => upload.state === "unreadable",
   cancel: (upload) => !upload.isOver,
@@ -31,29 +32,23 @@ export class UploadRow extends HTMLElement {
   /** @type {Upload | null} */
   #upload = null;
   #shownState = "";
+  #speaks = true;
   #name = element("bdi", { class: "row-name" });
   #bar = element("progress", { max: STEPS });
   #state = element("span", { class: "state" });
   #figures = element("span", { class: "figures" });
+  #note = element("span", { class: "row-apart" });
   /** @type {Record<string, HTMLButtonElement>} */
   #buttons = {};
   #actions = element("div", { class: "row-actions" });
 
-  /** @param {Upload} upload */
-  show(upload) {
+  /** @param {Upload} upload @param {boolean} speaks whether a screen reader hears of each file that is complete */
+  show(upload, speaks) {
     this.#upload = upload;
-    const name = readableName(upload.name);
-    this.#bar.setAttribute("aria-label", fill(gettext("Progress of %(name)s"), { name }));
-    this.append(
-      element(
-        "div",
-        { class: "row-text" },
-        this.#name,
-        element("p", { class: "row-words" }, this.#state, " ", this.#figures),
-      ),
-      this.#actions,
-      this.#bar,
-    );
+    this.#speaks = speaks;
+    const words = element("p", { class: "row-words" }, this.#state, " ", this.#figures, " ", this.#note);
+    if (upload.path) words.append(" ", element("bdi", { class: "row-path" }, readableName(upload.path)));
+    this.append(element("div", { class: "row-text" }, this.#name, words), this.#actions, this.#bar);
     this.render();
   }
 
@@ -61,10 +56,14 @@ export class UploadRow extends HTMLElement {
   render() {
     const upload = this.#upload;
     if (!upload) return;
-    const name = readableName(upload.name);
-    if (this.#name.title !== name) this.#name.title = this.#name.textContent = name;
+    const { name } = upload;
+    if (this.#name.title !== name) {
+      this.#name.title = this.#name.textContent = name;
+      this.#bar.setAttribute("aria-label", fill(gettext("Progress of %(name)s"), { name }));
+    }
     setText(this.#state, stateInWords(upload));
     setText(this.#figures, figuresInWords(upload));
+    setText(this.#note, apartInWords(upload));
     const value = upload.size ? Math.floor((upload.stored / upload.size) * STEPS) : upload.state === "done" ? STEPS : 0;
     if (this.#bar.value !== value || !this.#bar.hasAttribute("value")) this.#bar.value = value;
     const key = `${upload.state} ${upload.canRetry}`;
@@ -76,11 +75,12 @@ export class UploadRow extends HTMLElement {
     const isFirst = this.#shownState === "";
     this.#shownState = key;
     this.dataset.state = upload.state;
-    this.#bar.hidden = ["done", "cancelled"].includes(upload.state);
+    this.#bar.hidden = ["done", "cancelled", "deleted", "refused"].includes(upload.state);
     this.#showButtons(upload);
     this.querySelector(".row-result")?.remove();
     if (upload.state === "done") this.append(this.#result(upload));
-    if (!isFirst && SPOKEN.has(upload.state)) announce(`${readableName(upload.name)}: ${stateInWords(upload)}`);
+    const isSpoken = SPOKEN.has(upload.state) && (this.#speaks || upload.state !== "done");
+    if (!isFirst && isSpoken) announce(`${upload.name}: ${stateInWords(upload)}`);
   }
 
   /** @param {Upload} upload */
@@ -97,7 +97,7 @@ export class UploadRow extends HTMLElement {
 
   /** @param {string} which @param {Upload} upload */
   #button(which, upload) {
-    const name = readableName(upload.name);
+    const { name } = upload;
     const ask = (/** @type {string} */ detail) =>
       this.dispatchEvent(new CustomEvent(detail, { bubbles: true, detail: upload }));
     switch (which) {
@@ -125,23 +125,26 @@ export class UploadRow extends HTMLElement {
     return element("button", { type: "button", class: "button button-small", onclick }, words);
   }
 
-  /** @param {Upload} upload */
+  /** Where one link leads to all files, that of a single one is less in the way. @param {Upload} upload */
   #result(upload) {
     const url = upload.result?.share_url ?? "";
-    return element(
+    const link = element(
       "div",
-      { class: "row-result" },
-      element(
-        "div",
-        { class: "link-line" },
-        element("a", { class: "share-link", href: url }, url.replace(/^https?:\/\//, "")),
-        copyButton(url, gettext("Copy link"), fill(gettext("Copy link of %(name)s"), {
-          name: readableName(upload.name),
-        })),
-      ),
-      receiptDetails(upload.result?.sha256 ?? "", upload.result?.receipt ?? {}),
+      { class: "link-line" },
+      element("a", { class: "share-link", href: url }, url.replace(/^https?:\/\//, "")),
+      copyButton(url, gettext("Copy link"), fill(gettext("Copy link of %(name)s"), { name: upload.name })),
     );
+    const { sha256, receipt } = upload.result ?? {};
+    const proof = sha256 ? receiptParts(sha256, receipt ?? {}) : [];
+    const parts = upload.isBatched
+      ? [foldAway(gettext("Link and receipt"), link, ...proof)]
+      : [link, ...(sha256 ? [foldAway(gettext("Receipt"), ...proof)] : [])];
+    return element("div", { class: "row-result" }, ...parts);
   }
 }
+
+/** @param {string} summary @param {...Node} parts */
+const foldAway = (summary, ...parts) =>
+  element("details", { class: "receipt" }, element("summary", {}, summary), ...parts);
 
 customElements.define("ddx-upload-row", UploadRow);

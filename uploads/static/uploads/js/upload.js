@@ -7,22 +7,20 @@ import { Problem, randomKey } from "./api.js";
 import { pauseBefore } from "./backoff.js";
 import { Connection } from "./connection.js";
 import { Digest, isReadable, Unreadable } from "./digest.js";
-import { hasNoWayBack, isRetryable, isSuperseded } from "./endings.js";
+import { hasNoWayBack, holdsEverything, isRetryable, isSuperseded } from "./endings.js";
+import { readableName } from "./format.js";
 import { Rate } from "./rate.js";
-import { explain, explainClose } from "./refusals.js";
+import { explain, explainEnding, maySucceedLater } from "./refusals.js";
+import { AT_THE_SERVER, OVER, PAUSABLE, UNDER_WAY } from "./states.js";
 import { announce, withdraw } from "./ticket.js";
-import { forget, remember } from "./unfinished.js";
+import { forget, remember, settle } from "./unfinished.js";
 
-/**
- * waiting: on this device, for its turn. queued: in the server's line (`place` says where). finishing: all is sent, the
- * digest is not ready. lost: comes back by itself at `retryAt`. elsewhere: another tab took it over. unreadable: the
- * file must be chosen again. done, failed and cancelled speak for themselves.
- * @typedef {"waiting" | "announcing" | "connecting" | "queued" | "uploading" | "finishing" | "verifying" | "lost"
- *   | "paused" | "done" | "failed" | "cancelled" | "elsewhere" | "unreadable"} State
- */
+/** @typedef {import("./states.js").State} State @typedef {import("./ticket.js").Ticket} Ticket */
 
 /** A cause that lasts longer than this is shown with a button, not waited for. */
-const LONGEST_WAIT_SECONDS = 15 * 60;
+export const LONGEST_WAIT_SECONDS = 15 * 60;
+/** A lost upload that comes back sooner than this keeps its place among those at the server. */
+const KEEPS_PLACE_SECONDS = 60;
 /** All is stored and only the digest is missing: the slot is given back after this time, until the digest is there. */
 const HOLD_FOR_DIGEST_MS = 15_000;
 /** A connection that held for this long makes its loss a new one, not one more in a row. */
@@ -34,12 +32,13 @@ const ORDER_MS = 3_000;
 /** @param {number} ms */
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Tells of `change`, and of `holdback` (detail: code, message, retryAfter) when the server wants nothing from here. */
 export class Upload extends EventTarget {
   /** @type {State} */
   #state = "waiting";
   #file;
-  #key = randomKey();
-  /** @type {import("./unfinished.js").Unfinished | null} */
+  #key = "";
+  /** @type {Ticket | null} */
   #ticket;
   #fromEarlier;
   /** @type {Connection | null} */
@@ -48,6 +47,7 @@ export class Upload extends EventTarget {
   #digest = null;
   #failures = 0;
   #connectedAt = 0;
+  #keepsPlace = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** Grows whenever what is under way becomes void, so that a late answer is known as late. */
@@ -61,6 +61,12 @@ export class Upload extends EventTarget {
   /** @type {() => void} */
   #tellAsked = () => {};
 
+  /** The folders that the file lies in, "/" between them; may be empty. */
+  path;
+  /** Announced with others: it cannot start before they all are. */
+  isBatched;
+  /** Was of a batch and had to begin anew: the link of the batch does not lead to it. */
+  isApart = false;
   stored = 0;
   /** @type {import("./connection.js").Place | null} */
   place = null;
@@ -76,29 +82,42 @@ export class Upload extends EventTarget {
   urgent = false;
 
   /**
-   * @param {File} file
-   * @param {import("./unfinished.js").Unfinished | null} [earlier] the unfinished upload of the same file to go on with
+   * @param {import("./dropped.js").Chosen} chosen
+   * @param {Ticket | null} [earlier] the upload of the same file to go on with, or to show as done
+   * @param {boolean} [isBatched]
    */
-  constructor(file, earlier = null) {
+  constructor({ file, path }, earlier = null, isBatched = earlier?.batch != null) {
     super();
     this.#file = file;
+    this.path = path;
+    this.name = readableName(file.name);
+    this.isBatched = isBatched;
     this.#ticket = earlier;
     this.#fromEarlier = earlier !== null;
     this.asked = new Promise((resolve) => {
       this.#tellAsked = () => resolve(undefined);
     });
+    if (!earlier?.done) return;
+    this.#state = "done";
+    this.stored = file.size;
+    this.result = { share_url: earlier.shareUrl, value: "", sha256: null, receipt: {} };
   }
 
   get state() {
     return this.#state;
   }
 
-  get name() {
-    return this.#file.name;
+  get file() {
+    return this.#file;
   }
 
   get size() {
     return this.#file.size;
+  }
+
+  /** Its standing at the server; null before it is announced, and when there is no way back to it. */
+  get ticket() {
+    return this.#ticket;
   }
 
   get fileId() {
@@ -112,22 +131,26 @@ export class Upload extends EventTarget {
 
   /** Whether it needs one of the few places that the page keeps at the server. */
   get isActive() {
-    if (this.#state === "lost") return this.retryAt - Date.now() < 60_000;
-    return ["announcing", "connecting", "queued", "uploading", "finishing", "verifying"].includes(this.#state);
+    return AT_THE_SERVER.has(this.#state) || (this.#state === "lost" && this.#keepsPlace);
+  }
+
+  /** Whether it may start when its turn comes, even if others of its batch may not. */
+  get isAnnounced() {
+    return this.#ticket !== null || !this.isBatched;
   }
 
   get canPause() {
-    return ["waiting", "announcing", "connecting", "queued", "uploading", "lost"].includes(this.#state);
+    return PAUSABLE.has(this.#state);
   }
 
   /** Whether it is over, well or not, and only its entry is left. */
   get isOver() {
-    return ["done", "failed", "cancelled", "elsewhere", "unreadable"].includes(this.#state);
+    return OVER.has(this.#state);
   }
 
   /** Whether leaving the page would interrupt it. */
   get isUnderWay() {
-    return this.isActive || this.#state === "waiting" || this.#state === "lost";
+    return UNDER_WAY.has(this.#state);
   }
 
   /** Its turn has come. */
@@ -145,17 +168,18 @@ export class Upload extends EventTarget {
 
   /** Back to where uploads wait for their turn, before the others; starts afresh where there is no way back. */
   again() {
-    if (this.#state === "failed" && !this.#ticket) this.#key = randomKey();
-    this.#stop();
+    if (!this.#ticket && this.isOver) {
+      this.#leaveBatch();
+      this.#key = "";
+    }
     this.#failures = 0;
-    this.urgent = true;
-    this.#become("waiting");
+    this.#rejoin();
   }
 
   /** Goes on with a file that was chosen again; as a new upload if it is not the same file. @param {File} file */
   useFile(file) {
     const same =
-      file.name === this.name && file.size === this.size && file.lastModified === this.#file.lastModified;
+      file.name === this.#file.name && file.size === this.size && file.lastModified === this.#file.lastModified;
     this.#stop();
     this.#dropDigest();
     if (!same) {
@@ -163,21 +187,77 @@ export class Upload extends EventTarget {
       this.#abandon();
     }
     this.#file = file;
+    this.name = readableName(file.name);
     this.again();
   }
 
   cancel() {
+    const ticket = this.#ticket;
+    this.cancelledElsewhere();
+    this.#tellCancelled(ticket);
+  }
+
+  /** It was cancelled at the server already. */
+  cancelledElsewhere() {
     this.#stop();
     this.#dropDigest();
-    const ticket = this.#ticket;
     this.#abandon();
     this.#become("cancelled");
-    this.#tellCancelled(ticket);
+  }
+
+  /** The complete file was deleted. */
+  deletedElsewhere() {
+    this.result = null;
+    this.#become("deleted");
   }
 
   /** Comes back now instead of at `retryAt`. */
   tryNow() {
-    if (this.#state === "lost") this.start();
+    if (this.#state === "lost") this.#rejoin();
+  }
+
+  /** Waits for its turn, before those that never had one. */
+  #rejoin() {
+    this.#stop();
+    this.urgent = true;
+    this.#become("waiting");
+  }
+
+  // --- Of a batch ---
+
+  /** The batch was announced. @param {Ticket} ticket */
+  admit(ticket) {
+    if (this.isOver) return this.#tellCancelled(ticket); // given up in the meantime
+    this.#ticket = ticket;
+    remember(ticket);
+    this.#changed();
+  }
+
+  /** The server does not want this file in the batch. @param {string} reason @param {boolean} canRetry */
+  refuse(reason, canRetry) {
+    this.canRetry = canRetry;
+    this.#become("refused", reason);
+  }
+
+  /** Others of the batch were refused: waits until somebody decides. */
+  holdBack() {
+    if (this.#state === "waiting") this.#become("held");
+  }
+
+  letGo() {
+    if (this.#state === "held") this.#become("waiting");
+  }
+
+  /** The complete file is known from elsewhere. @param {import("./api.js").FileFacts} facts */
+  completedElsewhere(facts) {
+    if (!this.#ticket) return;
+    this.#succeed({ share_url: this.#ticket.shareUrl, value: facts.download_url, sha256: facts.sha256, receipt: {} });
+  }
+
+  /** What it is now is a new upload. */
+  #leaveBatch() {
+    if (this.isBatched) this.isApart = true;
+    this.isBatched = false;
   }
 
   /** The network may have changed under an open connection. */
@@ -195,10 +275,10 @@ export class Upload extends EventTarget {
 
   async #announce() {
     const turn = ++this.#turn;
-    const key = this.#key;
+    const key = (this.#key ||= randomKey());
     this.#become("announcing");
     try {
-      const ticket = await announce(this.#file, key);
+      const ticket = await announce(this.#file, this.path, key);
       if (key !== this.#key) return this.#tellCancelled(ticket); // given up in the meantime
       if (turn !== this.#turn && this.#ticket) return; // a later answer has the newer token
       this.#ticket = ticket;
@@ -208,8 +288,9 @@ export class Upload extends EventTarget {
       if (!(error instanceof Problem)) throw error;
       if (turn !== this.#turn) return;
       const message = explain(error);
-      if (error.retryable) this.#comeBack(message, error.retryAfter);
-      else this.#fail(message, error.code !== "file_too_large" && error.code !== "file_type_blocked");
+      if (holdsEverything(error)) this.#yieldTo(error.code, message, error.retryAfter);
+      else if (error.retryable) this.#comeBack(message, error.retryAfter);
+      else this.#fail(message, maySucceedLater(error.code));
     }
   }
 
@@ -286,11 +367,11 @@ export class Upload extends EventTarget {
 
   /** @param {import("./connection.js").Success} success */
   #succeed(success) {
-    this.#release();
+    this.#stop();
     this.#dropDigest();
     this.stored = this.size;
     this.result = success;
-    if (this.#ticket) forget(this.#ticket.fileId);
+    if (this.#ticket) settle(this.#ticket);
     this.#become("done");
   }
 
@@ -317,12 +398,25 @@ export class Upload extends EventTarget {
       this.#failures = 1;
       return this.#connect({ quietly: true });
     }
-    if (isRetryable(ending)) return this.#comeBack(ending.detail, ending.retryAfter);
+    const message = explainEnding(ending);
+    if (holdsEverything(ending)) return this.#yieldTo(ending.code, message, ending.retryAfter);
+    if (isRetryable(ending)) return this.#comeBack(ending.detail && message, ending.retryAfter);
     if (hasNoWayBack(ending)) this.#abandon();
-    this.#fail(ending.detail || explainClose(ending), true);
+    this.#fail(message, maySucceedLater(ending.code));
   }
 
   // --- Ends and pauses ---
+
+  /**
+   * The server wants nothing from this page for a while: whoever decides whose turn it is hears of it.
+   * @param {string} code @param {string} message @param {number | null} retryAfter seconds
+   */
+  #yieldTo(code, message, retryAfter) {
+    this.#stop();
+    this.urgent = true;
+    this.dispatchEvent(new CustomEvent("holdback", { detail: { code, message, retryAfter } }));
+    this.#become("waiting");
+  }
 
   /** @param {string} message @param {number | null} retryAfter seconds */
   #comeBack(message, retryAfter) {
@@ -330,9 +424,10 @@ export class Upload extends EventTarget {
     this.#release();
     this.#failures += 1;
     const seconds = pauseBefore(this.#failures, retryAfter);
+    this.#keepsPlace = seconds < KEEPS_PLACE_SECONDS;
     this.retryAt = Date.now() + seconds * 1000;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.start(), seconds * 1000);
+    this.#timer = setTimeout(() => this.#rejoin(), seconds * 1000);
     this.#become("lost", message);
   }
 
@@ -349,22 +444,26 @@ export class Upload extends EventTarget {
     this.#become("unreadable");
   }
 
-  /** @param {import("./unfinished.js").Unfinished | null} ticket */
+  /** @param {Ticket | null} ticket */
   async #tellCancelled(ticket) {
     const facts = ticket && (await withdraw(ticket));
     if (!facts || this.#state !== "cancelled") return;
     // It came too late: the file is there, and the person should know.
     this.result = { share_url: ticket.shareUrl, value: facts.download_url, sha256: facts.sha256, receipt: {} };
     this.stored = this.size;
+    this.isApart = false;
     this.#become("done");
   }
 
   /** Forgets the upload at the server; the next try is a new one. */
   #abandon() {
-    if (this.#ticket) forget(this.#ticket.fileId);
+    if (this.#ticket) {
+      forget(this.#ticket.fileId);
+      this.#leaveBatch();
+    }
     this.#ticket = null;
     this.#fromEarlier = false;
-    this.#key = randomKey();
+    this.#key = "";
     this.stored = 0;
   }
 
@@ -396,7 +495,7 @@ export class Upload extends EventTarget {
   /** @param {State} state @param {string} [message] */
   #become(state, message = "") {
     this.#state = state;
-    if (!["waiting", "announcing", "connecting"].includes(state)) this.#tellAsked();
+    if (!["waiting", "held", "announcing", "connecting"].includes(state)) this.#tellAsked();
     this.message = message;
     this.#changed();
   }

@@ -1,15 +1,18 @@
-/** The state of an upload in words. */
+/** Uploads and groups of them in words. */
 
-import { formatDuration, formatSize, formatSpeed } from "./format.js";
-import { fill, gettext } from "./i18n.js";
+import { formatCount, formatDuration, formatSize, formatSpeed } from "./format.js";
+import { fill, gettext, ngettext } from "./i18n.js";
+import { FAILED } from "./states.js";
 
-/** @typedef {import("./upload.js").Upload} Upload */
+/** @typedef {import("./upload.js").Upload} Upload @typedef {import("./group.js").Group} Group */
 
 /** @param {Upload} upload */
 export function stateInWords(upload) {
   switch (upload.state) {
     case "waiting":
       return gettext("Waiting on this device");
+    case "held":
+      return gettext("Not sent yet");
     case "announcing":
     case "connecting":
       return gettext("Connecting");
@@ -29,6 +32,8 @@ export function stateInWords(upload) {
       return gettext("Complete");
     case "cancelled":
       return gettext("Cancelled");
+    case "deleted":
+      return gettext("Deleted");
     case "elsewhere":
       return gettext("This upload goes on in another tab or window.");
     case "unreadable":
@@ -59,9 +64,14 @@ function placeInWords(place) {
 
 /** @param {Upload} upload */
 function lostInWords(upload) {
-  const seconds = Math.max(0, (upload.retryAt - Date.now()) / 1000);
   const cause = upload.message || (navigator.onLine ? gettext("Connection lost.") : gettext("You are offline."));
-  return `${cause} ${fill(gettext("Trying again in %(time)s."), { time: formatDuration(seconds) })}`;
+  return `${cause} ${tryingAgain(upload.retryAt)}`;
+}
+
+/** @param {number} at milliseconds of `Date.now()` */
+export function tryingAgain(at) {
+  const seconds = Math.max(0, (at - Date.now()) / 1000);
+  return fill(gettext("Trying again in %(time)s."), { time: formatDuration(seconds) });
 }
 
 /** Bytes, speed and time left, as far as they are known. @param {Upload} upload */
@@ -75,6 +85,65 @@ export function figuresInWords(upload) {
   if (speed && upload.stored < upload.size) {
     const left = formatDuration((upload.size - upload.stored) / speed);
     figures.push(formatSpeed(speed), fill(gettext("%(time)s left"), { time: left }));
+  }
+  return figures.join(" · ");
+}
+
+/** What a new upload of a file of a batch is, so that nobody looks for it behind the batch's link. @param {Upload} upload */
+export function apartInWords(upload) {
+  const isSent = upload.isUnderWay || ["paused", "done"].includes(upload.state);
+  return upload.isApart && isSent ? gettext("A new upload, with a link of its own") : "";
+}
+
+// --- Groups ---
+
+/** @param {number} count */
+export const filesInWords = (count) =>
+  fill(ngettext("%(n)s file", "%(n)s files", count), { n: formatCount(count) });
+
+/** What a group is called. @param {Group} group */
+export const groupName = (group) => group.title || filesInWords(Math.max(group.tally.files, group.uploads.length));
+
+/** In which states how many are. @param {Pick<import("./tally.js").Tally, "number" | "cleared">} tally */
+export function countsInWords(tally) {
+  const done = tally.number(["done"]) + tally.cleared;
+  /** @type {[number, string][]} */
+  const counts = [
+    [tally.number(["uploading", "verifying", "finishing"]), gettext("%(n)s running")],
+    [tally.number(["queued"]), gettext("%(n)s in line")],
+    [tally.number(["waiting"]), gettext("%(n)s waiting on this device")],
+    [tally.number(["held"]), gettext("%(n)s not sent yet")],
+    [tally.number(["paused"]), gettext("%(n)s paused")],
+    [tally.number(["lost"]), gettext("%(n)s without a connection")],
+    [done, gettext("%(n)s complete")],
+    [tally.number(FAILED), gettext("%(n)s failed")],
+    [tally.number(["cancelled"]), gettext("%(n)s cancelled")],
+  ];
+  return counts
+    .filter(([count]) => count > 0)
+    .map(([count, words]) => fill(words, { n: formatCount(count) }))
+    .join(" · ");
+}
+
+/** How many files it has, and in which states they are. @param {Group} group */
+export function groupCounts(group) {
+  const { tally } = group;
+  const facts = group.title ? [filesInWords(tally.files)] : [];
+  if (tally.open === 0) facts.push(formatSize(tally.size));
+  return [...facts, countsInWords(tally)].filter(Boolean).join(" · ");
+}
+
+/** Bytes, speed and time left of all of it together. @param {Group} group */
+export function groupFigures(group) {
+  const { tally } = group;
+  if (tally.open === 0) return "";
+  if (tally.stored === 0) return formatSize(tally.size);
+  const figures = [
+    fill(gettext("%(stored)s of %(size)s"), { stored: formatSize(tally.stored), size: formatSize(tally.size) }),
+  ];
+  const speed = group.rate.value;
+  if (speed && speed > 0 && tally.left > 0) {
+    figures.push(formatSpeed(speed), fill(gettext("%(time)s left"), { time: formatDuration(tally.left / speed) }));
   }
   return figures.join(" · ");
 }

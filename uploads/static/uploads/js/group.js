@@ -1,0 +1,324 @@
+/**
+ * Uploads that stand together in the list: the files of one batch, or single ones. A batch is announced as a whole,
+ * and says itself what became of that. Knows no page.
+ */
+
+import { batchFacts, cancelBatch, initiateBatch, Problem, randomKey } from "./api.js";
+import { pauseBefore } from "./backoff.js";
+import { holdsEverything } from "./endings.js";
+import { describe, titleInWords } from "./parts.js";
+import { Rate } from "./rate.js";
+import { explain, explainNoRoom, maySucceedLater } from "./refusals.js";
+import { FAILED, OVER, SETTLED } from "./states.js";
+import { Tally } from "./tally.js";
+import { ticketOf } from "./ticket.js";
+import { remembered } from "./unfinished.js";
+import { LONGEST_WAIT_SECONDS } from "./upload.js";
+
+/** @typedef {import("./upload.js").Upload} Upload @typedef {import("./unfinished.js").BatchNote} BatchNote */
+
+/**
+ * single: its uploads are announced one by one. new: waits for its turn. lost: tries again at `retryAt`. refused:
+ * somebody has to decide.
+ * @typedef {"single" | "new" | "announcing" | "lost" | "refused" | "announced"} Standing
+ */
+
+/** Tells of `change` (detail: the upload, or null for the group itself) and `holdback` (as an upload does). */
+export class Group extends EventTarget {
+  /** @type {Standing} */
+  #standing = "single";
+  #title = "";
+  /** @type {{number: number, of: number} | null} */
+  #part = null;
+  /** @type {Upload[]} */
+  #uploads = [];
+  /** The order in which they were chosen. @type {Map<Upload, number>} */
+  #order = new Map();
+  #key = "";
+  /** What the announcement under way speaks of; the same again where its answer was lost. @type {Upload[] | null} */
+  #announced = null;
+  #failures = 0;
+  #turn = 0;
+  #token = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  tally = new Tally();
+  rate = new Rate();
+  /** Its standing at the server. @type {BatchNote | null} */
+  batch = null;
+  /** What went wrong with the group as a whole, or "". */
+  message = "";
+  retryAt = 0;
+  /** Whether announcing what is left of it makes sense. */
+  canSend = false;
+  /** Whether it is announced at once, and not when its turn nears. */
+  isEager = true;
+
+  /**
+   * A batch that is still to be announced. @param {string} title
+   * @param {{number: number, of: number} | null} part where many files became several batches
+   */
+  static ofNew(title, part) {
+    const group = new Group();
+    group.#standing = "new";
+    group.#title = title;
+    group.#part = part;
+    group.isEager = !part || part.number === 1;
+    return group;
+  }
+
+  /** A batch that was announced before. @param {import("./ticket.js").Ticket} ticket of any of its files */
+  static ofEarlier({ batch, token }) {
+    const group = new Group();
+    group.#standing = "announced";
+    group.batch = batch ?? null;
+    group.#title = batch?.title ?? "";
+    group.#token = token;
+    return group;
+  }
+
+  get standing() {
+    return this.#standing;
+  }
+
+  get isBatch() {
+    return this.#standing !== "single";
+  }
+
+  /** Empty where it has none. */
+  get title() {
+    return titleInWords(this.#title, this.#part);
+  }
+
+  get uploads() {
+    return /** @type {readonly Upload[]} */ (this.#uploads);
+  }
+
+  /** @param {Upload} upload */
+  orderOf(upload) {
+    return this.#order.get(upload) ?? 0;
+  }
+
+  /** @param {Upload[]} uploads */
+  add(uploads) {
+    for (const upload of uploads) {
+      this.#order.set(upload, this.#order.size);
+      this.tally.count(upload);
+      upload.addEventListener("change", () => this.#heard(upload));
+      upload.addEventListener("holdback", (event) => this.#holdBack(/** @type {CustomEvent} */ (event).detail));
+    }
+    this.#uploads.push(...uploads);
+  }
+
+  /** @param {Upload} upload */
+  #heard(upload) {
+    if (!this.#order.has(upload)) return; // it has left the list
+    const isNewState = this.tally.count(upload);
+    this.#changed(upload);
+    if (isNewState && this.batch && this.tally.open === 0) remembered(); // forgets what is over
+  }
+
+  /** Takes uploads off the list. @param {Set<Upload>} gone */
+  remove(gone) {
+    this.#uploads = this.#uploads.filter((upload) => !gone.has(upload));
+    for (const upload of gone) {
+      this.tally.drop(upload);
+      this.#order.delete(upload);
+    }
+    this.#changed(null);
+  }
+
+  // --- Whose turn it is ---
+
+  /** The next to start, or undefined. @param {boolean} urgent only what somebody asked for */
+  next(urgent) {
+    const upload = urgent ? this.tally.firstUrgent : this.tally.firstWaiting;
+    return upload?.isAnnounced ? upload : undefined;
+  }
+
+  /** Whether it waits to be announced, and has something to send. */
+  get wantsAnnouncing() {
+    return this.#standing === "new" && this.tally.firstWaiting?.isAnnounced === false;
+  }
+
+  // --- Announcing ---
+
+  async announce() {
+    const turn = ++this.#turn;
+    const uploads = (this.#announced ??= this.#uploads.filter((upload) => !upload.isAnnounced && !upload.isOver));
+    this.#key ||= randomKey();
+    this.#become("announcing");
+    try {
+      const files = uploads.map((upload) => describe(upload.file, upload.path));
+      const answer = await initiateBatch(files, this.title, this.#key);
+      this.#token = answer.files[0].upload_token;
+      // Given up in the meantime.
+      if (turn !== this.#turn) return void cancelBatch(answer.batch_id, this.#token).catch(() => {});
+      this.#admit(uploads, answer);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (turn === this.#turn) this.#hearRefusal(error, uploads);
+    }
+  }
+
+  /** @param {Upload[]} uploads @param {Awaited<ReturnType<typeof initiateBatch>>} answer */
+  #admit(uploads, answer) {
+    this.batch = { id: answer.batch_id, url: answer.batch_url, title: this.title, files: uploads.length };
+    this.#failures = 0;
+    for (const [index, upload] of uploads.entries()) {
+      upload.admit(ticketOf(answer.files[index], upload.file, upload.path, this.batch));
+    }
+    this.#become("announced");
+  }
+
+  /** @param {Problem} problem @param {Upload[]} uploads */
+  #hearRefusal(problem, uploads) {
+    const { code, retryAfter } = problem;
+    if (holdsEverything(problem)) {
+      this.#holdBack({ code, message: problem.message, retryAfter });
+      return this.#become("new");
+    }
+    if (code === "daily_limit_exceeded") return this.#keepWhatFits(problem, uploads);
+    if (problem.retryable && (retryAfter ?? 0) <= LONGEST_WAIT_SECONDS) {
+      this.#failures += 1;
+      const milliseconds = pauseBefore(this.#failures, retryAfter) * 1000;
+      this.retryAt = Date.now() + milliseconds;
+      this.#timer = setTimeout(() => this.tryNow(), milliseconds);
+      return this.#become("lost", problem.message);
+    }
+    this.#leaveOut(problem, named(problem, uploads), maySucceedLater(code));
+  }
+
+  /** Takes what fits into the day, in the order chosen. @param {Problem} problem @param {Upload[]} uploads */
+  #keepWhatFits(problem, uploads) {
+    const { unit, remaining } = problem.body;
+    let left = Number.isFinite(remaining) ? remaining : 0;
+    /** @type {Map<Upload, string>} */
+    const out = new Map();
+    for (const upload of uploads) {
+      const cost = unit === "files" ? 1 : upload.size;
+      if (cost <= left) left -= cost;
+      else out.set(upload, explainNoRoom(problem));
+    }
+    if (out.size === uploads.length) out.clear(); // then it is not about this file or that
+    this.#leaveOut(problem, out, true);
+  }
+
+  /**
+   * Nothing of the batch was announced: says which files are why, and leaves the others to somebody's decision.
+   * @param {Problem} problem @param {Map<Upload, string>} out @param {boolean} canTryAgain
+   */
+  #leaveOut(problem, out, canTryAgain) {
+    this.#announced = null;
+    this.#key = "";
+    const isDay = problem.code === "daily_limit_exceeded";
+    for (const [upload, reason] of out) if (!upload.isOver) upload.refuse(reason, isDay);
+    for (const upload of this.#uploads) upload.holdBack();
+    this.canSend = this.tally.number(["held"]) > 0 && (out.size > 0 || canTryAgain);
+    this.#become("refused", out.size > 0 && !isDay ? "" : explain(problem));
+  }
+
+  /** Announces those that nobody refused. */
+  sendOthers() {
+    this.isEager = true;
+    this.#standing = "new";
+    this.message = "";
+    for (const upload of this.tally.list(["held"])) upload.letGo();
+    this.#changed(null);
+  }
+
+  tryNow() {
+    if (this.#standing !== "lost") return;
+    clearTimeout(this.#timer);
+    this.isEager = true;
+    this.#become("new");
+  }
+
+  // --- All at once ---
+
+  pauseAll() {
+    // Those that wait go first, so that none of them takes the place of one just paused.
+    for (const upload of this.tally.list(["waiting"])) upload.pause();
+    for (const upload of this.#uploads) if (upload.canPause) upload.pause();
+  }
+
+  resumeAll() {
+    for (const upload of this.#uploads) if (upload.state === "paused") upload.again();
+  }
+
+  get failed() {
+    return this.tally.list(FAILED).filter((upload) => upload.canRetry && upload.state !== "unreadable");
+  }
+
+  retryFailed() {
+    for (const upload of this.failed) upload.again();
+  }
+
+  /** Cancels whatever is not over. Nothing more is sent even where the server cannot be told. */
+  async cancelAll() {
+    this.#turn += 1;
+    clearTimeout(this.#timer);
+    this.pauseAll();
+    for (const upload of this.#uploads) if (!upload.isOver && (!upload.isBatched || !upload.fileId)) upload.cancel();
+    this.canSend = false;
+    if (!this.batch) return this.#become("refused");
+    try {
+      await cancelBatch(this.batch.id, this.#token);
+      const facts = new Map((await batchFacts(this.batch.id)).files.map((file) => [file.file_id, file]));
+      for (const upload of this.#uploads) this.#learn(upload, facts.get(upload.fileId ?? ""));
+      this.message = "";
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.message = error.message;
+    }
+    this.#changed(null);
+  }
+
+  /** @param {Upload} upload @param {import("./api.js").FileFacts | undefined} facts what the server says of it */
+  #learn(upload, facts) {
+    if (!facts || SETTLED.has(upload.state)) return;
+    if (facts.status === "completed") upload.completedElsewhere(facts);
+    else if (facts.status === "cancelled") upload.cancelledElsewhere();
+  }
+
+  /** Those of which only the entry is left; all of them where nothing is open. */
+  get finished() {
+    return this.tally.list(this.tally.open ? SETTLED : OVER);
+  }
+
+  // ---
+
+  /** @param {import("./hold.js").Cause} cause */
+  #holdBack(cause) {
+    this.dispatchEvent(new CustomEvent("holdback", { detail: cause }));
+  }
+
+  /** @param {Standing} standing @param {string} [message] */
+  #become(standing, message = "") {
+    this.#standing = standing;
+    this.message = message;
+    this.#changed(null);
+  }
+
+  /** @param {Upload | null} upload */
+  #changed(upload) {
+    this.dispatchEvent(new CustomEvent("change", { detail: upload }));
+  }
+}
+
+/**
+ * Which files the refusal is about, and why (`errors`: `files.3.size`).
+ * @param {Problem} problem @param {Upload[]} uploads @returns {Map<Upload, string>}
+ */
+function named(problem, uploads) {
+  /** @type {{field: string, reason: string}[]} */
+  const errors = Array.isArray(problem.body.errors) ? problem.body.errors : [];
+  /** @type {Map<Upload, string>} */
+  const found = new Map();
+  for (const { field, reason } of errors) {
+    const upload = uploads[Number(/^files\.(\d+)(\.|$)/.exec(field)?.[1] ?? -1)];
+    if (upload) found.set(upload, problem.code === "file_too_large" ? explain(problem, upload.size) : reason);
+  }
+  return found;
+}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.http import HttpRequest
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
@@ -17,3 +18,13 @@ class DirectDriveXAdminSite(AdminSite):
 
         live = path("monitoring/live/", self.admin_view(views.live), {"site": self}, name="live")
         return [live, *super().get_urls()]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Every page says whether maintenance keeps people out: nobody should forget that it does."""
+        from quotas.models import Maintenance
+
+        context = super().each_context(request)
+        if context["has_permission"]:
+            context["maintenance"] = Maintenance.objects.filter(on=True).first()
+            context["may_switch_maintenance"] = request.user.has_perm("quotas.change_maintenance")
+        return context

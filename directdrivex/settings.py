@@ -49,6 +49,10 @@ if not ALLOWED_HOSTS:
 if PUBLIC_URL:
     ALLOWED_HOSTS.append(str(urlsplit(PUBLIC_URL).hostname))
 
+# How often one person may announce files, and open sockets; None: as often as they like.
+_usual_rate = None if DEVELOPMENT else 600
+RATE_INITIATE_PER_MINUTE = env.integer("RATE_INITIATE_PER_MINUTE", _usual_rate, least=1, most=100_000)
+RATE_CONNECT_PER_MINUTE = env.integer("RATE_CONNECT_PER_MINUTE", _usual_rate, least=1, most=100_000)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 ADMIN_EMAIL = env.text("ADMIN_EMAIL")
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD")
@@ -119,6 +123,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "uploads.gate.doors_middleware",  # behind what knows language and session, before everything that answers
     "uploads.people.visitor_middleware",
     "axes.middleware.AxesMiddleware",
 ]

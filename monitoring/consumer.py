@@ -8,19 +8,16 @@ from typing import Any
 
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, parse_cookie
 from django.utils import translation
-from django.utils.module_loading import import_string
 
 from monitoring.beside import beside
 from monitoring.live import Names, message, shown_uploads
 from monitoring.snapshot import current
 from uploads.intake.handshake import comes_from_a_foreign_page
 from uploads.intake.origin import origin_of
+from uploads.language import language_of
+from uploads.people import session_key_of, user_of_session
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0
@@ -35,16 +32,9 @@ MOST_MESSAGE_BYTES = 4096
 log = structlog.get_logger(__name__)
 
 
-def header(scope: Any, name: bytes) -> str:
-    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
-
-
 def staff_of(session_key: str | None) -> str | None:
     """The name of the staff member whose session this is, read anew from the store; None for anybody else."""
-    store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
-    request = HttpRequest()
-    request.session = store(session_key)
-    user: Any = get_user(request)
+    user = user_of_session(session_key)
     return user.get_username() if user.is_active and user.is_staff else None
 
 
@@ -56,8 +46,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         """Refused with 403 but for a staff session on a page of our own; a browser always names its page."""
-        cookies = parse_cookie(header(self.scope, b"cookie"))
-        self.session_key = cookies.get(settings.SESSION_COOKIE_NAME)
+        self.session_key = session_key_of(self.scope)
         self.pushing: asyncio.Task[None] | None = None
         self.messages = 0
         self.over = False
@@ -67,9 +56,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if await _staff_beside(self.session_key) is None:
             await self.close()
             return
-        asked = HttpRequest()
-        asked.COOKIES, asked.META["HTTP_ACCEPT_LANGUAGE"] = cookies, header(self.scope, b"accept-language")
-        self.language = translation.get_language_from_request(asked)
+        self.language = language_of(self.scope)
         await self.accept()
         self.pushing = asyncio.create_task(self._serve())
 

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from monitoring.beside import beside
 from monitoring.once import Shared
+from uploads import doors
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import SlotsUnavailableError
 from uploads.storage import get_store
@@ -142,11 +143,24 @@ async def alive(request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 async def ready(request: HttpRequest) -> JsonResponse:
-    """Every part that an upload needs works: 200; else 503, with the part that fails."""
+    """Every part that an upload needs works: 200; else 503, with the part that fails.
+
+    Maintenance is no failure: a load balancer that took the program out would leave people with its own page in place
+    of ours, and the admin without the switch. Null where it is not known.
+    """
     outcomes = await _outcomes.get()
     ok = all(outcome.ok for outcome in outcomes.values())
     checks = {
         name: {"ok": outcome.ok, "ms": outcome.ms} | ({} if outcome.ok else {"reason": outcome.reason})
         for name, outcome in outcomes.items()
     }
-    return JsonResponse({"status": "ok" if ok else "failing", "checks": checks}, status=200 if ok else 503)
+    answer = {"status": "ok" if ok else "failing", "checks": checks, "maintenance": await in_maintenance()}
+    return JsonResponse(answer, status=200 if ok else 503)
+
+
+async def in_maintenance() -> bool | None:
+    try:
+        async with asyncio.timeout(BOUND_SECONDS):
+            return (await doors.known.get()).maintenance is not None
+    except (DatabaseError, InterfaceError, TimeoutError):
+        return None

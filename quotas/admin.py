@@ -1,6 +1,6 @@
 """Limit profiles, with what is in force and why, and file types that nobody may send."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -8,7 +8,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from quotas import admin_people, admin_usage, words  # noqa: F401 - Django looks for pages in this module alone
+from quotas import admin_doors, admin_people, admin_usage, words  # noqa: F401 - Django looks for pages here alone
 from quotas.forms import SIZES, LimitProfileForm
 from quotas.hints import limits_changed
 from quotas.models import AudienceLimit, BlockedType, LimitProfile
@@ -50,9 +50,6 @@ class LimitProfileAdmin(admin.ModelAdmin):
         (_("Memory"), {"fields": ("max_memory_percent", "reserved_memory_bytes")}),
     )
     actions = None
-
-    class Media:
-        css: ClassVar = {"all": ("quotas/admin.css",)}
 
     @admin.display(description=_("in force here"), boolean=True)
     def is_in_force(self, profile: LimitProfile) -> bool:

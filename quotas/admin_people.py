@@ -35,14 +35,11 @@ class AboutPersonAdmin(admin.ModelAdmin):
     """What is common to the pages of `AboutPerson`: who it is about, until when, and whether that is over."""
 
     autocomplete_fields = ("account",)
-    list_select_related = ("account",)
+    list_select_related: ClassVar[Any] = ("account",)
     list_filter = (InForceFilter,)
-    search_fields = ("account__username", "account__email", "network", "note")
+    search_fields: ClassVar[tuple[str, ...]] = ("account__username", "account__email", "network")
     search_help_text = _("Part of an account's name or e-mail, of an address or of a note")
     show_full_result_count = False
-
-    class Media:
-        css: ClassVar = {"all": ("quotas/admin.css",)}
 
     @admin.display(description=_("person"))
     def who(self, entry: AboutPerson) -> str:
@@ -62,6 +59,7 @@ class PersonLimitAdmin(AboutPersonAdmin):
         (_("How long"), {"fields": ("until", "note")}),
     )
     formfield_overrides = OWN_SIZES
+    search_fields = (*AboutPersonAdmin.search_fields, "note")
 
     @admin.display(description=_("largest file"), ordering="file_bytes")
     def shown_file(self, limit: PersonLimit) -> str:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from quotas import services, words
 from quotas.admin_people import page_about
-from quotas.models import DailyUsage, PersonLimit
+from quotas.models import BlockedPerson, DailyUsage, PersonLimit
 from quotas.rules import ACCOUNT, ADDRESS, account_person
 from quotas.sizes import short_size
 
@@ -84,6 +84,7 @@ class DailyUsageAdmin(admin.ModelAdmin):
         usage = context.get("original")
         if usage is not None:
             context["limit_page"] = page_about(request, PersonLimit, usage.person)
+            context["block_page"] = page_about(request, BlockedPerson, usage.person)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_search_results(

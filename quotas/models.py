@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from quotas.fields import FileTypeField, NetworkField
@@ -118,7 +119,6 @@ class AboutPerson(models.Model):
     until = models.DateTimeField(
         _("until"), null=True, blank=True, help_text=_("in UTC; ends by itself at this moment; empty means for good")
     )
-    note = models.CharField(_("note"), max_length=255, blank=True, help_text=_("for admins only"))
 
     class Meta:
         abstract = True
@@ -172,11 +172,68 @@ class PersonLimit(AboutPerson):
     no_limits = models.BooleanField(
         _("no limits at all"), default=False, help_text=_("everything is unlimited, whatever stands above")
     )
+    note = models.CharField(_("note"), max_length=255, blank=True, help_text=_("for admins only"))
 
     class Meta(AboutPerson.Meta):
         verbose_name = _("limit of one person")
         verbose_name_plural = _("limits of single persons")
         ordering: ClassVar = ["account_id", "network"]
+
+
+class BlockedPerson(AboutPerson):
+    """Somebody who may not come in, by any door but the admin's; `closed` reads them."""
+
+    reason = models.TextField(_("reason"), blank=True, help_text=_("for admins only; never shown to the person"))
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("blocked by"),
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("blocked on"), default=timezone.now, editable=False)
+
+    class Meta(AboutPerson.Meta):
+        verbose_name = _("blocked person")
+        verbose_name_plural = _("blocked persons")
+        ordering: ClassVar = ["-created_at", "-pk"]
+
+
+class Maintenance(models.Model):
+    """The switch that keeps everybody out, but for the admin pages and what watches the program: one row at most."""
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    on = models.BooleanField(_("on"), default=False)
+    message = models.CharField(
+        _("message"), max_length=300, blank=True, help_text=_("for people, in place of the usual sentence")
+    )
+    minutes = models.PositiveIntegerField(
+        _("expected minutes"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10_080)],
+        help_text=_("how long it will take, from the switching on; people and programs are told when to come back"),
+    )
+    switched_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("switched by"),
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    switched_at = models.DateTimeField(_("switched at"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("maintenance")
+        verbose_name_plural = _("maintenance")
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="one_maintenance")]
+
+    def __str__(self) -> str:
+        return str(_("Maintenance is on") if self.on else _("Maintenance is off"))
 
 
 class BlockedType(models.Model):

@@ -11,6 +11,15 @@ def download_path(file_id: UUID | str) -> str:
     return f"/api/v1/download/stream/{file_id}"
 
 
+def downloaded_file(path: str) -> UUID | None:
+    """The file whose `download_path` this is; None for any other path."""
+    head, _slash, file_id = path.rpartition("/")
+    try:
+        return UUID(file_id) if f"{head}/" == download_path("") else None
+    except ValueError:
+        return None
+
+
 def upload_path(file_id: UUID | str) -> str:
     return f"/ws_api/upload_parallel/{file_id}"
 

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, parse_cookie
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from ninja.utils import check_csrf
 
 from quotas.rules import Person, account_person, address_person
 from uploads import tokens
 from uploads.announcing import Sender
+from uploads.doors import refuse_blocked
 from uploads.errors import Forbidden, InvalidRequest, Unauthorized
 from uploads.intake.origin import is_foreign
 from uploads.models import Batch, StoredFile
@@ -53,6 +57,20 @@ async def caller_of(request: HttpRequest) -> Caller:
     person = account_person(user.pk) if user.is_authenticated else address_person(address)
     fresh = getattr(request, "new_visitor", "")
     return Caller(person, user.pk if user.is_authenticated else None, visitor_of(request), fresh)
+
+
+def user_of_session(session_key: str | None) -> Any:
+    """The user of the session of this key, read anew from the store; Django's anonymous one for anybody else."""
+    store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+    request = HttpRequest()
+    request.session = store(session_key)
+    return get_user(request)
+
+
+def session_key_of(scope: Any) -> str | None:
+    """The key of the session that comes with a WebSocket handshake, whether or not there is such a session."""
+    cookies = "; ".join(value.decode("latin-1") for key, value in scope["headers"] if key == b"cookie")
+    return parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME)
 
 
 def client_address(request: HttpRequest) -> str:
@@ -102,13 +120,15 @@ def refuse_forged(request: HttpRequest) -> None:
 async def authorise(request: HttpRequest, file: StoredFile) -> None:
     """Let the upload's token, its owner's session or its visitor's cookie through; raise for all others.
 
-    A token that was sent decides alone, whatever cookies come along. Raises `Unauthorized` or `Forbidden`.
+    A token that was sent decides alone, whatever cookies come along. A sender who was blocked stays so without their
+    session, and at another address. Raises `Unauthorized` or `Forbidden`.
     """
     token = _bearer_token(request)
     if token is None:
         await _authorise_by_cookie(request, file)
     elif not token_matches(file, token):
         raise Unauthorized()
+    await refuse_blocked(file.person)
 
 
 async def authorise_batch(request: HttpRequest, batch: Batch) -> None:
@@ -118,6 +138,7 @@ async def authorise_batch(request: HttpRequest, batch: Batch) -> None:
         await _authorise_by_cookie(request, batch)
     elif not await batch.files.filter(token_digest=tokens.digest(token)).aexists():
         raise Unauthorized()
+    await refuse_blocked(batch.person)
 
 
 def _bearer_token(request: HttpRequest) -> str | None:

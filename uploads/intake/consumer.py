@@ -1,18 +1,21 @@
 """The upload WebSocket as a Channels consumer: it only passes on; `session.py` does the talking."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
+from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 
 from uploads import links
 from uploads.errors import UploadError
 from uploads.intake import protocol
 from uploads.intake.events import ConnectionLost
-from uploads.intake.handshake import comes_from_a_foreign_page
+from uploads.intake.faults import internal
+from uploads.intake.handshake import come_in, comes_from_a_foreign_page
 from uploads.intake.session import UploadSession
 from uploads.language import language_of
 from uploads.services import group_of
@@ -51,8 +54,20 @@ class UploadConsumer(AsyncConsumer):
             raise StopConsumer
         self.language = language_of(self.scope)
         await self.send({"type": "websocket.accept"})
-        self.session = UploadSession(self.scope["url_route"]["kwargs"]["file_id"], Socket(self))
+        socket = Socket(self)
+        try:
+            persons = await come_in(self.scope)
+        except (UploadError, DatabaseError, InterfaceError) as error:
+            await self._turn_away(socket, error if isinstance(error, UploadError) else internal(error))
+            return
+        self.session = UploadSession(self.scope["url_route"]["kwargs"]["file_id"], socket, persons)
         self.task = asyncio.create_task(self.session.run())
+
+    async def _turn_away(self, socket: "Socket", error: UploadError) -> None:
+        """What the client still sends is dropped, until it has closed as well."""
+        with contextlib.suppress(ConnectionLost):
+            await socket.send_error(error)
+            await socket.close(error.close_code or 1008, error.code)
 
     async def websocket_receive(self, message: Any) -> None:
         if self.session is not None and message.get("text") is not None:

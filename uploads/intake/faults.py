@@ -12,6 +12,7 @@ from uploads import lifecycle
 from uploads.errors import (
     Cancelled,
     Internal,
+    Maintenance,
     QueueFull,
     ServerRestart,
     SlotsUnavailable,
@@ -48,7 +49,7 @@ TABLE: dict[type[Exception], type[UploadError]] = {
 SQLITE_FULL, DISK_FULL = "SQLITE_FULL", "53100"
 
 # These are no faults: somebody wanted them so.
-WANTED = (Superseded, Cancelled, ServerRestart)
+WANTED = (Superseded, Cancelled, ServerRestart, Maintenance)
 
 
 def translate(error: Exception) -> UploadError | None:

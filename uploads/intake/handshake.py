@@ -1,12 +1,16 @@
-"""May this WebSocket handshake go on? The rule of `origin.py`, with the settings that it goes by."""
+"""May this WebSocket handshake go on? The rule of `origin.py`, with the settings that it goes by; then the doors."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
+from quotas.rules import account_person, address_person
+from uploads import doors
 from uploads.intake.origin import host_of, is_foreign, origin_of
+from uploads.people import session_key_of, user_of_session
 
 
 def comes_from_a_foreign_page(scope: Mapping[str, Any]) -> bool:
@@ -22,3 +26,20 @@ def comes_from_a_foreign_page(scope: Mapping[str, Any]) -> bool:
         return True
     domain, _port = split_domain_port(host_of(scope))
     return not validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+async def come_in(scope: Mapping[str, Any]) -> tuple[str, ...]:
+    """The persons that a connection is, who are not kept out: its address, and its account if somebody signed in.
+
+    Raises `Forbidden`, `Maintenance` and `RateLimited`.
+    """
+    address = scope["client"][0] if scope.get("client") else ""
+    persons = [address_person(address).key]
+    session_key = session_key_of(scope)
+    if session_key and ((await doors.known.get()).blocked.has_accounts or settings.RATE_CONNECT_PER_MINUTE):
+        user = await database_sync_to_async(user_of_session)(session_key)
+        if user.is_authenticated:
+            persons.append(account_person(user.pk).key)
+    await doors.refuse_closed(*persons)
+    await doors.count_handshake(persons[-1])
+    return tuple(persons)

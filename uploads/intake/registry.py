@@ -53,6 +53,11 @@ def left(session: "UploadSession") -> None:
         del _sessions[session.upload_id]
 
 
+def connections() -> list["UploadSession"]:
+    """Every connection of this process, whether or not it has an upload."""
+    return list(_everyone)
+
+
 def claim(session: "UploadSession") -> "UploadSession | None":
     """Make `session` the one connection of its upload; the older one, if there is one, is to be `displace`d."""
     older = _sessions.get(session.upload_id)

@@ -15,20 +15,21 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils.translation import gettext_lazy as _
 
-from uploads import services
+from uploads import doors, services
 from uploads.errors import (
     Cancelled,
     Gone,
     IdleTimeout,
     Incomplete,
     InvalidRequest,
+    Maintenance,
     ServerRestart,
     SizeExceeded,
     Superseded,
     UploadError,
     WrongState,
 )
-from uploads.intake import protocol, registry
+from uploads.intake import ejection, protocol, registry
 from uploads.intake.events import (
     Connection,
     ConnectionLost,
@@ -58,11 +59,14 @@ log = structlog.get_logger(__name__)
 
 
 class UploadSession(Mailbox):
-    """One connection of one upload. `let_go` is set when it no longer touches the upload, `ended` when it is over."""
+    """One connection of one upload. `let_go` is set when it no longer touches the upload, `ended` when it is over.
 
-    def __init__(self, upload_id: str, connection: Connection) -> None:
+    `persons` is who it is, for the doors: its address, its account, and whose file it is once that is known.
+    """
+
+    def __init__(self, upload_id: str, connection: Connection, persons: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.upload_id, self._connection = upload_id, connection
+        self.upload_id, self._connection, self.persons = upload_id, connection, persons
         self.connected_at = time.monotonic()
         self.let_go, self.ended = asyncio.Event(), asyncio.Event()
         self.transfer: Transfer | None = None
@@ -83,6 +87,7 @@ class UploadSession(Mailbox):
     async def run(self) -> None:
         """Talk until the upload or the connection ends. Never raises, and leaves nothing held."""
         registry.arrived(self)
+        ejection.keep_watch()
         try:
             await self._converse()
         except ConnectionLost as lost:
@@ -101,6 +106,8 @@ class UploadSession(Mailbox):
         start = await self._expect_start()
         file = self._file = await database_sync_to_async(services.authorise_upload)(self.upload_id, start.token)
         self.upload_id = str(file.pk)
+        self.persons = (*self.persons, file.person)
+        await doors.refuse_closed(*self.persons)
         self._place = Place(self.upload_id, file.person)
         await self._connection.listen(self.upload_id)
         rewound: RewindError | None = None
@@ -349,7 +356,9 @@ class UploadSession(Mailbox):
                 log.warning("row_unreadable", file=self.upload_id, cause=str(failure))
         ours = await as_upload_error(self.upload_id if self._file else None, error)
         await self._let_go(
-            keep_place=False, flush=isinstance(ours, ServerRestart), returning=isinstance(ours, Superseded)
+            keep_place=False,
+            flush=isinstance(ours, ServerRestart | Maintenance),
+            returning=isinstance(ours, Superseded),
         )
         if isinstance(ours, Cancelled | Gone) and self._file is not None:
             await self._clear_away()

@@ -1,0 +1,143 @@
+"""May this caller come in? Asked at every door: HTTP by `gate.py`, sockets by their consumer and `intake/ejection.py`.
+
+In this order: blocked persons, maintenance, rates. Whom an admin keeps out is known from one snapshot in this process,
+read anew at most every 2 s, and at once after an admin's change here; other processes follow within those 2 s.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import math
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models.signals import post_delete, post_save
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from quotas import closed
+from quotas.closed import Closed
+from quotas.models import BlockedPerson, Maintenance
+from uploads.errors import Forbidden, RateLimited, UploadError
+from uploads.errors import Maintenance as MaintenanceError
+from uploads.rates import MemoryRateStore, RateStore
+
+POLL_SECONDS = 2.0
+# A database that is slow to answer must not make everybody wait: so long, and then the last snapshot counts.
+PATIENCE_SECONDS = 1.0
+BLOCKED = _("You have been blocked from this service. If you think that this is a mistake, please ask its operator.")
+
+# Of its own: it waits for nobody's database work, and nobody's waits for it.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="doors")
+log = structlog.get_logger(__name__)
+
+
+class Known:
+    """The last snapshot, and how it is kept fresh. A database that fails opens no door: the last one stays."""
+
+    def __init__(self, read: Callable[[], Closed] = closed.read, clock: Callable[[], float] = time.monotonic) -> None:
+        self._from_database, self._clock = read, clock
+        self._closed: Closed | None = None
+        self._asked_at = -math.inf
+        self._changes = self._seen_changes = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    def changed(self) -> None:
+        """Somebody in this process changed what the snapshot is of. From any thread."""
+        self._changes += 1
+
+    async def get(self) -> Closed:
+        """The snapshot. Raises the database's error where there never was one."""
+        if self._closed is None or self._is_stale():
+            await self._wait_for(self._read_anew())
+        if self._closed is not None and self._seen_changes != self._changes:
+            await self._wait_for(self._read_anew())  # the change came while an older reading was under way
+        assert self._closed is not None
+        return self._closed
+
+    def _is_stale(self) -> bool:
+        return self._seen_changes != self._changes or self._clock() - self._asked_at >= POLL_SECONDS
+
+    def _read_anew(self) -> "asyncio.Task[None]":
+        """The reading under way on this loop, or a new one, which outlives whoever asked first."""
+        loop = asyncio.get_running_loop()
+        if self._reading is None or self._reading.done() or self._reading.get_loop() is not loop:
+            self._asked_at = self._clock()
+            self._reading = loop.create_task(self._read(), context=contextvars.Context())
+        return self._reading
+
+    async def _wait_for(self, reading: "asyncio.Task[None]") -> None:
+        patience = None if self._closed is None else self._asked_at + PATIENCE_SECONDS - self._clock()
+        if patience is None or patience > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await asyncio.shield(reading)
+
+    async def _read(self) -> None:
+        changes = self._changes
+        try:
+            self._closed = await database_sync_to_async(self._from_database, thread_sensitive=False, executor=_thread)()
+        except (DatabaseError, InterfaceError) as error:
+            if self._closed is None:
+                raise
+            log.warning("doors_unreadable", cause=str(error))
+        if (took := self._clock() - self._asked_at) > PATIENCE_SECONDS:
+            log.warning("doors_read_late", seconds=round(took, 1))
+        self._seen_changes = changes
+
+
+known = Known()
+rates: RateStore = MemoryRateStore()
+
+
+def _told(**_: Any) -> None:
+    transaction.on_commit(known.changed, robust=True)
+
+
+for _model in (BlockedPerson, Maintenance):
+    for _signal in (post_save, post_delete):
+        _signal.connect(_told, sender=_model, dispatch_uid=f"doors {_model.__name__}")
+
+
+def refusal(now_closed: Closed, persons: Iterable[str], *, blocked_only: bool = False) -> UploadError | None:
+    """Why somebody may not come in, who is all of these persons (an address, an account, a file's sender) at once."""
+    now = timezone.now()
+    if any(now_closed.blocked.find(person, now) for person in persons):
+        return Forbidden(BLOCKED)
+    notice = now_closed.maintenance
+    if notice is not None and not blocked_only:
+        return MaintenanceError(notice.message or None, retry_after=notice.seconds_left(now))
+    return None
+
+
+async def refuse_closed(*persons: str) -> None:
+    """Raise `Forbidden` for a blocked person, `Maintenance` while it is on."""
+    if (error := refusal(await known.get(), persons)) is not None:
+        raise error
+
+
+async def refuse_blocked(*persons: str) -> None:
+    """Raise `Forbidden` for a blocked person."""
+    if (error := refusal(await known.get(), persons, blocked_only=True)) is not None:
+        raise error
+
+
+async def count_initiation(person: str) -> None:
+    """One more call that announces files, by this person. Raises `RateLimited`."""
+    await _count("initiate", person, settings.RATE_INITIATE_PER_MINUTE)
+
+
+async def count_handshake(person: str) -> None:
+    """One more handshake of a socket, by this person. Raises `RateLimited`."""
+    await _count("connect", person, settings.RATE_CONNECT_PER_MINUTE)
+
+
+async def _count(what: str, person: str, limit: int | None) -> None:
+    if limit is not None and (wait := await rates.take(f"{what} {person}", limit)):
+        raise RateLimited(retry_after=math.ceil(wait))

@@ -1,0 +1,95 @@
+"""The doors as HTTP has them: a middleware before every address but those that must work for whoever opens them again.
+
+Programs get a problem document, people a page.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.decorators import sync_and_async_middleware
+
+from quotas.rules import account_person, address_person
+from uploads import doors, links
+from uploads.errors import UploadError
+from uploads.people import refuse_foreign
+from uploads.problems import problem
+
+# The admin's own pages, or nobody could open again; what every page is made of; what watches the program.
+ALWAYS_OPEN = ("/admin/", "/static/", "/jsi18n/", "/i18n/")
+WATCHING = ("/healthz", "/readyz", "/metrics")
+INITIATIONS = ("/api/v1/upload/initiate", "/api/v1/batch/initiate")
+
+
+@sync_and_async_middleware
+def doors_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Refuse whom `doors` refuses; behind it, a page's `user` is known without asking the database."""
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            return await _refusal(request) or await get_response(request)
+
+        return asynchronous
+
+    def synchronous(request: HttpRequest) -> HttpResponseBase:
+        return async_to_sync(_refusal)(request) or get_response(request)
+
+    return synchronous
+
+
+async def _refusal(request: HttpRequest) -> HttpResponseBase | None:
+    path = request.path
+    if path in WATCHING or path.startswith(ALWAYS_OPEN):
+        return None
+    try:
+        await _knock(request)
+    except UploadError as error:
+        return _answer(request, error)
+    return None
+
+
+async def _knock(request: HttpRequest) -> None:
+    """Raise the reason why this request may not come in."""
+    persons = [address_person(request.META.get("REMOTE_ADDR", "")).key]
+    now_closed = await doors.known.get()
+    is_initiation = request.method == "POST" and request.path in INITIATIONS
+    if settings.SESSION_COOKIE_NAME in request.COOKIES and (
+        now_closed.blocked.has_accounts or is_initiation or not _is_call(request)
+    ):
+        user = await request.auser()
+        request.user = user  # pages name it, and are rendered where the database must not be asked
+        if user.is_authenticated:
+            persons.append(account_person(user.pk).key)
+    if (error := doors.refusal(now_closed, persons)) is not None:
+        raise error
+    if is_initiation:
+        # Before it counts: another site's page must not use up its visitors' rate.
+        refuse_foreign(request)
+        await doors.count_initiation(persons[-1])
+
+
+def _is_call(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def _answer(request: HttpRequest, error: UploadError) -> HttpResponseBase:
+    if not _is_call(request):
+        return _page(request, error)
+    if request.headers.get("Sec-Fetch-Mode") == "navigate" and (file_id := links.downloaded_file(request.path)):
+        # A person followed a link: the file's page has the same refusal in words.
+        return HttpResponseRedirect(links.share_path(file_id))
+    return problem(error)
+
+
+def _page(request: HttpRequest, error: UploadError) -> HttpResponse:
+    status = error.http_status or 403
+    minutes = math.ceil((error.retry_after or 0) / 60)
+    response = render(request, f"{status}.html", {"refusal": error, "minutes": minutes}, status=status)
+    response["Cache-Control"] = "no-store"
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response

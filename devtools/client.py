@@ -109,14 +109,20 @@ class Batch:
 class Client:
     """Speaks to one server as one person. `async with Client("http://127.0.0.1:8000") as client: ...`"""
 
-    def __init__(self, base_url: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, base_url: str, headers: dict[str, str] | None = None, address: str | None = None) -> None:
+        """`address` is the one of this machine to come from, where it has several, as on loopback."""
         self.base_url = base_url.rstrip("/")
+        self._local = (address, 0) if address else None
         self._headers = headers or {}
 
     async def __aenter__(self) -> "Client":
         # A program keeps no cookies: the upload token is its credential.
         self.http = aiohttp.ClientSession(
-            self.base_url, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
+            self.base_url,
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),
+            connector=aiohttp.TCPConnector(local_addr=self._local),
         )
         return self
 
@@ -186,6 +192,7 @@ class Client:
             max_size=None,
             ping_interval=None,
             additional_headers=self._headers,
+            local_addr=self._local,
         )
 
     async def send(

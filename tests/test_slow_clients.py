@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from devtools.client import Client, PatternSource, sha256_of
+from devtools.raw_socket import BINARY, HANGS_SECONDS, KEY, TEXT, Ending, Socket, frame
 from devtools.server_process import ServerProcess
 from tests.bad_input.conftest import slots_are_free, started
-from tests.bad_input.sockets import BINARY, KEY, TEXT, Socket, brought_to, frame
+from tests.bad_input.sockets import brought_to
 
 MIB = 1024 * 1024
-HANGS_SECONDS = 30.0
 INITIATE = b"POST /api/v1/upload/initiate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 UPGRADE = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\n".encode()
 
@@ -124,7 +124,8 @@ async def test_a_socket_outlives_the_clocks_of_a_request(impatient: ServerProces
         await scene.socket.send(frame(BINARY, b"45"))
         await scene.socket.say(type="finish")
         heard = await scene.socket.until("success")
-        assert not isinstance(heard, tuple)
+        assert not isinstance(heard, Ending)
+        assert heard["type"] == "success"
 
 
 # --- silence on the upload socket ---
@@ -144,7 +145,7 @@ async def test_a_client_that_never_takes_leave_is_left(impatient: ServerProcess,
     """It is refused, and never answers the close."""
     async with brought_to("half sent", impatient, client) as scene:
         await scene.socket.send(frame(TEXT, b"nonsense"))
-        connection = Connection(scene.socket._reader, scene.socket._writer)
+        connection = Connection(scene.socket.reader, scene.socket.writer)
         assert await connection.is_ended()
         assert await scene.is_as_it_was() is None
 

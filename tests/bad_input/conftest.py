@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from devtools.client import Client, Upload
+from devtools.raw_socket import HANGS_SECONDS
 from devtools.server_process import ServerProcess
-from tests.bad_input.http import HANGS_SECONDS
 from tests.bad_input.matrix import TALLY
 
 MIB = 1024 * 1024

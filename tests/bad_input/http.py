@@ -7,7 +7,7 @@ from typing import Any
 
 import h11
 
-HANGS_SECONDS = 30.0  # no stopwatch: what takes this long does not answer at all
+from devtools.raw_socket import HANGS_SECONDS
 
 Headers = list[tuple[bytes, bytes]]
 

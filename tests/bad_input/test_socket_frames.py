@@ -6,24 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from devtools.client import Client
+from devtools.raw_socket import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, Ending, Socket, frame
 from devtools.server_process import ServerProcess
 from tests.bad_input.conftest import Treasure, slots_are_free
 from tests.bad_input.matrix import all_cells
-from tests.bad_input.sockets import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    DATA,
-    KEY,
-    PING,
-    PONG,
-    TEXT,
-    Ending,
-    Scene,
-    Socket,
-    brought_to,
-    frame,
-)  # fmt: skip
+from tests.bad_input.sockets import DATA, Scene, brought_to
 
 MIB = 1024 * 1024
 CANCEL = b'{"type": "cancel"}'

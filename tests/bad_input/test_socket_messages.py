@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from devtools.client import Client
+from devtools.raw_socket import BINARY, TEXT, Ending, Socket, frame
 from devtools.server_process import ServerProcess
 from tests.bad_input.conftest import Bytes, Treasure, slots_are_free, started
 from tests.bad_input.matrix import all_cells
-from tests.bad_input.sockets import BINARY, DATA, STAGES, TEXT, Ending, Scene, Socket, brought_to, frame
+from tests.bad_input.sockets import DATA, STAGES, Scene, brought_to
 from tests.bad_input.values import AS_JSON, COLUMNS, NO_JSON, SCALARS, body_with
 
 KIB = 1024

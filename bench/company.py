@@ -1,0 +1,56 @@
+"""What an honest upload still gets beside each kind of hostile client: its rate against that of the same one alone."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+
+from bench.measure import FAILURES, MIB
+from bench.peers import OurServer
+from bench.scale import Figure
+from devtools.client import Client, PatternSource
+from devtools.rude import HONEST_ADDRESS, RUDE, company
+
+BESIDE = "an honest upload beside a hostile client"
+SIZE = 128 * MIB
+SETTLE_SECONDS = 2.0
+ROUNDS = 3
+
+
+async def seconds_of(url: str, kind: str | None) -> float:
+    """Seconds that an honest upload takes, beside a client that is rude in this way or alone."""
+    async with Client(url, address=HONEST_ADDRESS) as honest:
+        upload = await honest.initiate("honest.bin", SIZE)
+        with company(kind, url, upload.file_id) if kind else nullcontext():
+            await asyncio.sleep(SETTLE_SECONDS)
+            began = time.perf_counter()
+            await honest.send(upload, PatternSource(SIZE))
+            return time.perf_counter() - began
+
+
+def beside(home: Path, kind: str) -> float:
+    """The honest rate in this company over the rate alone: the median of turns that alternate."""
+    server = OurServer(home)
+    try:
+        url = f"http://127.0.0.1:{server.port}"
+        shares = []
+        for _ in range(ROUNDS):
+            alone = asyncio.run(seconds_of(url, None))
+            shares.append(alone / asyncio.run(seconds_of(url, kind)))
+        return statistics.median(shares)
+    finally:
+        server.stop()
+
+
+def measure(home: Path, file: Path, runs: int) -> Iterable[Figure]:
+    """One figure: each kind with what is left to the honest one."""
+    parts = []
+    for kind in RUDE:
+        try:
+            parts.append(f"{kind}: {beside(home / 'company', kind):.2f} ×")
+        except FAILURES as failure:
+            parts.append(f"{kind}: no figure: {failure}")
+        print(parts[-1], flush=True)
+    yield Figure(BESIDE, "; ".join(parts))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import browser, downloads, report, scale, uploads
+from bench import browser, company, downloads, report, scale, uploads
 from bench.install import CACHE
 from bench.measure import MIB, Series, make_file, work_folder
 
@@ -15,6 +15,7 @@ GROUPS: dict[str, Group] = {
     "download": downloads.measure,
     "browser": browser.measure,
     "scale": scale.measure,
+    "company": company.measure,
 }
 
 

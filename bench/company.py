@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
-from bench.measure import FAILURES, MIB
+from bench.measure import FAILURES, MIB, work_folder
 from bench.peers import OurServer
 from bench.scale import Figure
 from devtools.client import Client, PatternSource
@@ -30,9 +30,9 @@ async def seconds_of(url: str, kind: str | None) -> float:
             return time.perf_counter() - began
 
 
-def beside(home: Path, kind: str) -> float:
+def beside(folder: Path, kind: str) -> float:
     """The honest rate in this company over the rate alone: the median of turns that alternate."""
-    server = OurServer(home)
+    server = OurServer(folder)
     try:
         url = f"http://127.0.0.1:{server.port}"
         shares = []
@@ -48,9 +48,10 @@ def measure(home: Path, file: Path, runs: int) -> Iterable[Figure]:
     """One figure: each kind with what is left to the honest one."""
     parts = []
     for kind in RUDE:
-        try:
-            parts.append(f"{kind}: {beside(home / 'company', kind):.2f} ×")
-        except FAILURES as failure:
-            parts.append(f"{kind}: no figure: {failure}")
+        with work_folder(home) as folder:
+            try:
+                parts.append(f"{kind}: {beside(folder, kind):.2f} ×")
+            except FAILURES as failure:
+                parts.append(f"{kind}: no figure: {' '.join(str(failure).split())[:200]}")
         print(parts[-1], flush=True)
     yield Figure(BESIDE, "; ".join(parts))

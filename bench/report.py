@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import browser, downloads, peers, scale
+from bench import browser, company, downloads, peers, scale
 from bench.install import CACHE
 from bench.measure import MIB, Series
 from bench.scale import Figure
@@ -102,6 +102,7 @@ TARGETS = [
         figure(scale.GROWTH, scale.SLOTS),
     ),
     Target("initiation, 20 uploads running", "p99 < 100 ms", figure(scale.INITIATION)),
+    Target("an honest upload beside one hostile client, against alone", "≥ its share, 0.5 ×", figure(company.BESIDE)),
     Target("Drive path against rclone copyto", "≥ 1.5 ×", reason(NOT_YET)),
     Target(
         "download, one file, against nginx; against Starlette FileResponse",

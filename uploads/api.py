@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from ninja import NinjaAPI, Status
+from ninja import Status
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
@@ -22,6 +22,7 @@ from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
 from uploads.errors import Gone, InvalidRequest, WrongState, every_error
 from uploads.models import StoredFile
+from uploads.openapi import DescribedAPI
 from uploads.people import authorise, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.problems import from_exception, problem
 from uploads.schemas import (
@@ -54,7 +55,7 @@ class JSONOnly(Parser):
             raise InvalidRequest("body", _("The body is not JSON that can be read.")) from None
 
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="DirectDriveX",
     version="1",
     description="Send files of any size. Uploads themselves go over a WebSocket; see the README.",

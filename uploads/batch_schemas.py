@@ -5,6 +5,7 @@ from typing import Annotated
 from django.utils.translation import gettext_lazy as _
 from ninja import Schema
 from pydantic import Field, StrictStr, field_validator
+from pydantic.config import JsonDict
 
 from uploads.names import BadNameError, clean_path, clean_title
 from uploads.schemas import InitiateIn, InitiateOut, MetaOut, NoProtectionIn, refused
@@ -12,9 +13,16 @@ from uploads.states import BatchStatus
 
 MOST_FILES = 1000
 
+# For the OpenAPI page alone: the checks themselves are in names.py.
+_PART = r"(?![\s\x1c-\x1f]*\.{0,2}[\s\x1c-\x1f]*(/|$))[^/]{1,255}"
+PATH: JsonDict = {"maxLength": 1024, "pattern": f"^({_PART}(/{_PART})*)?$"}
+TITLE: JsonDict = {"maxLength": 255}
+
 
 class BatchFileIn(InitiateIn):
-    path: StrictStr | None = Field(None, description="Relative folders, such as photos/2026; without the filename.")
+    path: StrictStr | None = Field(
+        None, description="Relative folders, such as photos/2026; without the filename.", json_schema_extra=PATH
+    )
 
     @field_validator("path")
     @classmethod
@@ -29,7 +37,7 @@ class BatchFileIn(InitiateIn):
 
 class BatchIn(NoProtectionIn):
     files: Annotated[list[BatchFileIn], Field(min_length=1, max_length=MOST_FILES)]
-    title: StrictStr | None = Field(None, description="At most 255 characters after NFC.")
+    title: StrictStr | None = Field(None, description="At most 255 characters after NFC.", json_schema_extra=TITLE)
 
     @field_validator("title")
     @classmethod

@@ -7,12 +7,19 @@ from typing import Annotated, Any
 from django.utils.translation import gettext_lazy as _
 from ninja import Schema
 from pydantic import BaseModel, Field, StrictInt, StrictStr, field_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from uploads.names import BadNameError, clean_filename
 
 MAX_FILE_BYTES = 5_497_558_138_880
-CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+([ \t]*;[ -~]*)?", re.ASCII)
+_WORD = "[A-Za-z0-9_!#$&^.+-]+"
+CONTENT_TYPE = re.compile(rf"{_WORD}/{_WORD}([ \t]*;[ -~]*)?")
+
+# For the OpenAPI page alone: the checks themselves are below, with sentences for people.
+NAME: JsonDict = {"minLength": 1, "maxLength": 255}
+MEDIA_TYPE: JsonDict = {"pattern": f"^({CONTENT_TYPE.pattern})?$"}
+NOTHING: JsonDict = {"type": "null"}
 
 
 def refused(sentence: Any) -> PydanticCustomError:
@@ -28,9 +35,9 @@ class NoProtectionIn(BaseModel):
     """
 
     # Ignoring these would leave a file that looks protected and is not (wire.md).
-    password: Any = Field(None, description="Not supported yet: refused.")
-    max_downloads: Any = Field(None, description="Not supported yet: refused.")
-    expires_in: Any = Field(None, description="Not supported yet: refused.")
+    password: Any = Field(None, description="Not supported yet: refused.", json_schema_extra=NOTHING)
+    max_downloads: Any = Field(None, description="Not supported yet: refused.", json_schema_extra=NOTHING)
+    expires_in: Any = Field(None, description="Not supported yet: refused.", json_schema_extra=NOTHING)
 
     @field_validator("password", "max_downloads", "expires_in")
     @classmethod
@@ -41,9 +48,13 @@ class NoProtectionIn(BaseModel):
 
 
 class InitiateIn(NoProtectionIn):
-    filename: StrictStr = Field(description="1 to 255 characters after NFC; it is data, never a path.")
+    filename: StrictStr = Field(
+        description="1 to 255 characters after NFC; it is data, never a path.", json_schema_extra=NAME
+    )
     size: Annotated[StrictInt, Field(ge=0, le=MAX_FILE_BYTES, description="Bytes.")]
-    content_type: StrictStr | None = Field(None, max_length=255, description="A media type, such as image/png.")
+    content_type: StrictStr | None = Field(
+        None, max_length=255, description="A media type, such as image/png.", json_schema_extra=MEDIA_TYPE
+    )
     sha256: StrictStr | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Compared before `success`.")
 
     @field_validator("filename")

@@ -1,0 +1,119 @@
+"""The OpenAPI page made true: what the framework cannot know of statuses, media types, headers and credentials.
+
+Every error is a problem document; which statuses a call can answer follows from what it is: those of a call that
+needs no token have no 401, those that announce nothing no 507.
+"""
+
+from typing import Any
+
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+
+from uploads.errors import every_error
+from uploads.problems import CONTENT_TYPE
+
+Operation = dict[str, Any]
+
+SECURITY_SCHEMES = {
+    "uploadToken": {"type": "http", "scheme": "bearer", "description": "The `upload_token` of the initiation."},
+    "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+    "visitor": {"type": "apiKey", "in": "cookie", "name": "ddx_visitor"},
+}
+OWNERS: list[dict[str, list[str]]] = [{"uploadToken": []}, {"session": []}, {"visitor": []}]
+TEXT = {"type": "string"}
+# Spaces around a header's value are none of it.
+KEY = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+}
+ID = {"type": "string", "format": "uuid"}
+
+DOWNLOAD_HEADERS = {
+    "ETag": "Strong; the SHA-256 in quotes.",
+    "Last-Modified": "When the file was completed.",
+    "Accept-Ranges": "Always `bytes`.",
+    "Repr-Digest": "RFC 9530, `sha-256`.",
+    "Content-Disposition": "Always `attachment`, with the name as in RFC 6266.",
+    "X-Content-Type-Options": "Always `nosniff`.",
+}
+REQUEST_HEADERS = {
+    "announces": {"Idempotency-Key": "1 to 255 characters: within a day the same files again, with new tokens."},
+    "downloads": {
+        "Range": "One range of bytes.",
+        "If-Range": "The ETag or date that the range is of.",
+        "If-None-Match": "ETags of which the bytes are there already.",
+    },
+}
+
+
+class DescribedAPI(NinjaAPI):
+    """A `NinjaAPI` whose OpenAPI page says what its calls really answer."""
+
+    def get_openapi_schema(self, **where: Any) -> OpenAPISchema:
+        schema = super().get_openapi_schema(**where)
+        schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+        for path, methods in schema["paths"].items():
+            # The framework describes two methods of one view by one object.
+            schema["paths"][path] = {method: _described(path, method, call) for method, call in methods.items()}
+        return schema
+
+
+def _described(path: str, method: str, call: Operation) -> Operation:
+    announces, downloads = path.endswith("/initiate"), "/download/" in path
+    needs_owner = "/upload/status/" in path or "/cancel/" in path or method == "delete"
+    call = {**call, "responses": dict(call["responses"])}
+    if method == "head":
+        call["operationId"] += "_head"
+    call["parameters"] = [
+        {**parameter, "schema": ID} if parameter["in"] == "path" else parameter for parameter in call["parameters"]
+    ]
+    headers = REQUEST_HEADERS["announces" if announces else "downloads"] if announces or downloads else {}
+    call["parameters"] += [
+        {"name": name, "in": "header", "required": False, "schema": KEY if announces else TEXT, "description": words}
+        for name, words in headers.items()
+    ]
+    if needs_owner:
+        call["security"] = OWNERS
+    if downloads:
+        call["responses"] |= _download_answers(method)
+    possible = {500, 413, 422, 503}
+    possible |= {403, 415, 429, 507} if announces else set()
+    possible |= {404, 410} if "{" in path else set()
+    possible |= {401, 403} if needs_owner else set()
+    possible |= {409} if "/upload/cancel/" in path or method == "delete" or downloads else set()
+    possible |= {416} if downloads else set()
+    call["responses"] = {status: answer for status, answer in call["responses"].items() if int(status) < 400}
+    call["responses"] |= {status: _problem(status, with_body=method != "head") for status in sorted(possible)}
+    return call
+
+
+def _problem(status: int, *, with_body: bool) -> dict[str, Any]:
+    errors = [error for error in every_error().values() if error.http_status == status]
+    answer: dict[str, Any] = {"description": "; ".join(f"`{error.code}`: {error.sentence}" for error in errors)}
+    headers = {401: {"WWW-Authenticate": True}, 416: {"Content-Range": True}, 429: {"Retry-After": False}}.get(
+        status, {}
+    )
+    if headers:
+        answer["headers"] = {name: {"schema": TEXT, "required": always} for name, always in headers.items()}
+    if with_body:
+        code = {"properties": {"code": {"enum": [error.code for error in errors]}, "status": {"const": status}}}
+        answer["content"] = {CONTENT_TYPE: {"schema": {"allOf": [{"$ref": "#/components/schemas/ProblemOut"}, code]}}}
+    return answer
+
+
+def _download_answers(method: str) -> dict[Any, Any]:
+    headers = {
+        name: {"schema": TEXT, "required": True, "description": words} for name, words in DOWNLOAD_HEADERS.items()
+    }
+    body: dict[str, Any] = {"content": {"*/*": {"schema": {}}}} if method == "get" else {}
+    answers: dict[Any, Any] = {
+        200: {"description": "All bytes, in the sender's media type.", "headers": headers, **body},
+        302: {"description": "To the page of a file that cannot be had, for a person who followed a link."},
+        304: {"description": "The bytes are there already."},
+    }
+    if method == "get":
+        ranged = headers | {"Content-Range": {"schema": TEXT, "required": True}}
+        answers[206] = {"description": "The range that was asked for.", "headers": ranged, **body}
+    return answers

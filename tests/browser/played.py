@@ -11,16 +11,6 @@ from playwright.sync_api import Route, WebSocketRoute
 from tests.browser.conftest import MIB, UploadPage
 
 WINDOW = 8 * MIB
-# Playwright's routed socket reads a Blob before it passes it on, and lets later messages overtake it; no browser does.
-KEEP_THE_ORDER = """() => {
-  const send = WebSocket.prototype.send;
-  WebSocket.prototype.send = function (data) {
-    this.sending = (this.sending ?? Promise.resolve()).then(async () => {
-      const bytes = data instanceof Blob ? await data.arrayBuffer() : data;
-      if (this.readyState === WebSocket.OPEN) send.call(this, bytes);
-    }).catch(() => {});  // a file that cannot be read any more
-  };
-}"""
 PATIENT = {"type": "queued", "position": 1, "waiting_for": "user_slots", "eta_seconds": None}
 
 
@@ -42,7 +32,6 @@ class PlayedServer:
         self.data = b""
         self.dropping = False
         upload.page.route_web_socket("**/ws_api/**", self._connect)
-        upload.page.evaluate(KEEP_THE_ORDER)
 
     def _connect(self, socket: WebSocketRoute) -> None:
         self.connections.append(socket)

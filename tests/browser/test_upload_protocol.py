@@ -62,7 +62,7 @@ def test_never_more_than_a_window_is_sent_beyond_what_was_received(open_page: Op
 def test_the_bar_shows_what_is_stored_not_what_was_sent(open_page: OpenPage) -> None:
     def received_but_not_stored(server: PlayedServer, socket: WebSocketRoute, heard: Any) -> bool:
         if not isinstance(heard, bytes):
-            return False
+            return heard["type"] == "finish"  # not answered, so that it stays as it is
         server.data += heard
         server.say(socket, type="progress", value=25, received=len(server.data), stored=MIB, rate=1)
         return True

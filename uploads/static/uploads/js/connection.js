@@ -1,3 +1,5 @@
+import { FileBlocks, Unreadable } from "./file-blocks.js";
+
 /**
  * One socket of one upload (wire.md, "WebSocket"): says `start`, keeps to the window, obeys rewinds and pauses, and
  * tells its listener. It never reconnects; a new connection is a new object.
@@ -27,8 +29,11 @@
  * @property {() => void} started it has asked for its place
  * @property {(place: Place) => void} queued
  * @property {(offset: number) => void} ready the sending begins, or goes back, at `offset`
- * @property {(stored: number, sent: number) => void} progress
+ * @property {(stored: number) => void} progress
+ * @property {(start: number, block: Uint8Array<ArrayBuffer>) => Promise<void>} sent a block of the file is on its way,
+ *   and is the listener's; the next is not sent before it says so
  * @property {() => void} sentAll every byte is on its way: time for `finish`
+ * @property {() => void} unreadable the file can no longer be read, and the connection was given up
  * @property {() => void} verifying
  * @property {(success: Success) => void} success
  * @property {() => void} cancelled
@@ -65,6 +70,10 @@ export class Connection {
   #chunk = 0;
   #heardAt = performance.now();
   #doubted = false;
+  /** Grows when the sending begins anew or stops, so that an older run knows that it is over. */
+  #run = 0;
+  /** Makes a run that waits for room look again. @type {() => void} */
+  #wake = () => {};
   #watch;
   /** @type {{code?: string, value?: string, retryable?: boolean, retry_after?: number | null} | null} */
   #error = null;
@@ -123,6 +132,7 @@ export class Connection {
       case "queued":
         // After `ready` this is an admin's pause: what was sent and not yet received may be dropped.
         this.#phase = this.#wasReady ? "held" : "line";
+        this.#stopSending();
         this.#listener?.queued(message);
         break;
       case "ready":
@@ -133,8 +143,8 @@ export class Connection {
         break;
       case "progress":
         this.#received = message.received;
-        this.#listener?.progress(message.stored, this.#sent);
-        this.#send();
+        this.#listener?.progress(message.stored);
+        this.#wake();
         break;
       case "rewind":
         this.#goFrom(message.offset, true);
@@ -163,21 +173,53 @@ export class Connection {
     this.#sent = this.#received = offset;
     if (resume) this.#say({ type: "resume", offset });
     this.#listener?.ready(offset);
-    if (offset === this.#file.size) this.#listener?.sentAll();
-    else this.#send();
+    this.#send(offset);
   }
 
-  #send() {
-    const size = this.#file.size;
-    while (this.#phase === "sending" && this.#sent < size && this.#socket.readyState === WebSocket.OPEN) {
-      const end = Math.min(this.#sent + this.#chunk, size);
-      // A chunk is at most half a window, so that waiting for room for a whole one never stalls.
-      if (end > this.#received + this.#window) return;
-      // A slice, not a buffer: the browser reads it outside of this thread, five times as fast.
-      this.#socket.send(this.#file.slice(this.#sent, end));
-      this.#sent = end;
-      if (end === size) this.#listener?.sentAll();
+  #stopSending() {
+    this.#run += 1;
+    this.#wake();
+  }
+
+  /** Reads the file from `offset` on and sends it as the window allows. @param {number} offset */
+  async #send(offset) {
+    this.#stopSending();
+    const run = this.#run;
+    const blocks = new FileBlocks(this.#file, offset);
+    try {
+      for (let block; run === this.#run && (block = await blocks.next()); ) {
+        const start = offset;
+        offset += block.length; // of which nothing is left when the listener has it
+        if (run === this.#run) await this.#sendBlock(start, block, run);
+      }
+      if (run === this.#run) this.#listener?.sentAll();
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      if (run !== this.#run) return;
+      const listener = this.#listener;
+      this.pause();
+      listener?.unreadable();
+    } finally {
+      blocks.stop();
     }
+  }
+
+  /** @param {number} start @param {Uint8Array<ArrayBuffer>} block @param {number} run */
+  async #sendBlock(start, block, run) {
+    for (let from = 0; from < block.length; ) {
+      const to = Math.min(from + this.#chunk, block.length);
+      // A chunk is at most half a window, so that waiting for room for a whole one never stalls.
+      while (start + to > this.#received + this.#window) {
+        await new Promise((resolve) => (this.#wake = () => resolve(undefined)));
+        if (run !== this.#run) break;
+      }
+      if (this.#socket.readyState !== WebSocket.OPEN) this.#stopSending();
+      if (run !== this.#run) break;
+      this.#socket.send(block.subarray(from, to));
+      this.#sent = start + to;
+      from = to;
+    }
+    await this.#listener?.sent(start, block);
   }
 
   /** Finds a connection that is dead though nobody said so. */
@@ -224,6 +266,7 @@ export class Connection {
     const listener = this.#listener;
     this.#listener = null;
     clearInterval(this.#watch);
+    this.#stopSending();
     if (listener) word(listener);
   }
 
@@ -231,7 +274,8 @@ export class Connection {
   #leave(code) {
     this.#listener = null;
     clearInterval(this.#watch);
-    this.#phase = "left"; // so that nothing more is sent
+    this.#phase = "left";
+    this.#stopSending();
     this.#socket.close(code);
   }
 }

@@ -1,67 +1,104 @@
 /**
- * The browser's own SHA-256 of a file, made in a worker beside the sending. Workers that are done are used again: to
- * start one costs more than to digest a small file.
+ * The browser's own SHA-256 of a file, made in a worker from the blocks that were sent: the file is read once. What
+ * was sent by an earlier visit, and so never passes here, the worker reads by itself.
  */
 
-/** How far the digest may read ahead of the sending, in bytes. */
-const AHEAD = 32 * 1024 * 1024;
+import { recycle, Unreadable } from "./file-blocks.js";
+
+/** How many blocks may wait for the worker. More would only be memory: the digest is needed at the end all the same. */
+const MOST_WAITING = 4;
 /** As many as may run side by side, and no more, wait for their next file. */
-const MOST_IDLE = 8;
+const MOST_IDLE_WORKERS = 8;
 
-/** @type {Worker[]} */
-const idle = [];
-
-const newWorker = () => new Worker(new URL("./digest-worker.js", import.meta.url), { type: "module" });
-
-/** The file on disk was changed, moved or removed since it was chosen. */
-export class Unreadable extends Error {}
+/** @type {Worker[]} A worker costs more than the digest of a small file, so the next file gets a used one. */
+const idleWorkers = [];
 
 export class Digest {
   /** @type {Worker | null} */
   #worker;
+  /** Where the bytes end that the worker has, or has been told to read. */
+  #given = 0;
+  /** The worker reads by itself and is not known to have come to `#given`. */
+  #isBehind = false;
+  #waiting = 0;
+  /** @type {() => void} */
+  #tellRoom = () => {};
 
   /** @param {File} file */
   constructor(file) {
-    const worker = (this.#worker = idle.pop() ?? newWorker());
+    const worker = (this.#worker = idleWorkers.pop() ?? startWorker());
     /**
      * Hexadecimal; null where this browser cannot make one (an upload may do without); rejects with `Unreadable`.
      * @type {Promise<string | null>}
      */
     this.result = new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => {
-        if (data.unreadable) reject(new Unreadable());
-        else resolve(data.sha256 ?? null);
-        if (data.unavailable || idle.length >= MOST_IDLE) return this.stop();
-        this.#worker = null;
-        idle.push(worker);
+        if (data.spare) this.#takeBack(data.spare);
+        else if (data.level !== undefined) this.#isBehind &&= data.level !== this.#given;
+        else {
+          if (data.unreadable) reject(new Unreadable());
+          else resolve(data.sha256 ?? null);
+          this.#letGo(data.sha256 !== undefined);
+        }
       };
       worker.onerror = () => {
         resolve(null);
-        this.stop();
+        this.#letGo(false);
       };
     });
     this.result.catch(() => {}); // whoever waits for it hears of it; nobody may be waiting yet
     worker.postMessage({ file });
   }
 
-  /** Lets the digest keep pace with the sending. @param {number} offset bytes sent */
-  follow(offset) {
-    this.#worker?.postMessage({ allowed: offset + AHEAD });
+  /**
+   * Takes over a block of the file, which is no longer the caller's, and resolves when there is room for the next.
+   * @param {number} start where in the file it stands, in bytes @param {Uint8Array<ArrayBuffer>} block
+   */
+  async add(start, block) {
+    const end = start + block.length;
+    if (!this.#worker || end <= this.#given) return recycle(block.buffer);
+    if (this.#isBehind || start > this.#given) {
+      this.readTo(end);
+      return recycle(block.buffer);
+    }
+    const fresh = block.subarray(this.#given - start);
+    this.#given = end;
+    this.#waiting += 1;
+    this.#worker.postMessage({ block: fresh }, [block.buffer]);
+    if (this.#waiting >= MOST_WAITING) await new Promise((resolve) => (this.#tellRoom = () => resolve(undefined)));
   }
 
-  /** Gives it up. */
+  /** Makes the worker read what lies before `offset` and was not added. @param {number} offset in bytes */
+  readTo(offset) {
+    if (offset <= this.#given) return;
+    this.#given = offset;
+    this.#isBehind = true;
+    this.#worker?.postMessage({ readTo: offset });
+  }
+
+  /** Ends it; without a result, if there is none yet. */
   stop() {
-    this.#worker?.terminate();
+    this.#letGo(false);
+  }
+
+  /** @param {ArrayBuffer} buffer */
+  #takeBack(buffer) {
+    recycle(buffer);
+    this.#waiting -= 1;
+    if (this.#waiting < MOST_WAITING) this.#tellRoom();
+  }
+
+  /** @param {boolean} isIdle whether the worker is ready for another file */
+  #letGo(isIdle) {
+    const worker = this.#worker;
     this.#worker = null;
+    this.#tellRoom();
+    if (!worker) return;
+    if (isIdle && idleWorkers.length < MOST_IDLE_WORKERS) idleWorkers.push(worker);
+    else worker.terminate();
   }
 }
 
-/** Whether the file can still be read as it was when it was chosen. @param {File} file */
-export async function isReadable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-    return true;
-  } catch {
-    return false;
-  }
+function startWorker() {
+  return new Worker(new URL("./digest-worker.js", import.meta.url), { type: "module" });
 }

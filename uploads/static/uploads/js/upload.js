@@ -6,8 +6,9 @@
 import { Problem, randomKey } from "./api.js";
 import { pauseBefore } from "./backoff.js";
 import { Connection } from "./connection.js";
-import { Digest, isReadable, Unreadable } from "./digest.js";
+import { Digest } from "./digest.js";
 import { hasNoWayBack, holdsEverything, isRetryable, isSuperseded } from "./endings.js";
+import { Unreadable } from "./file-blocks.js";
 import { readableName } from "./format.js";
 import { Rate } from "./rate.js";
 import { explain, explainEnding, maySucceedLater } from "./refusals.js";
@@ -320,13 +321,14 @@ export class Upload extends EventTarget {
         this.#digestTo(offset);
         this.#become("uploading");
       },
-      progress: (stored, sent) => {
+      progress: (stored) => {
         if (stored > this.stored) this.#failures = 0; // it moves, so the next loss is a new one
         this.stored = stored;
         this.#rate.add(stored);
-        this.#digestTo(sent);
         this.#changed();
       },
+      sent: async (start, block) => this.#digest?.add(start, block),
+      unreadable: () => this.#becomeUnreadable(),
       sentAll: () => this.#finish(turn),
       verifying: () => {
         this.stored = this.size;
@@ -376,13 +378,8 @@ export class Upload extends EventTarget {
   }
 
   /** @param {import("./connection.js").Ending} ending @param {number} turn */
-  async #ended(ending, turn) {
+  #ended(ending, turn) {
     this.#connection = null;
-    // A file that can no longer be read looks like a lost network from here.
-    if (!(await isReadable(this.#file))) {
-      if (turn === this.#turn) this.#becomeUnreadable();
-      return;
-    }
     if (turn !== this.#turn) return;
     if (isSuperseded(ending)) {
       this.#release();
@@ -480,10 +477,10 @@ export class Upload extends EventTarget {
     this.place = null;
   }
 
-  /** @param {number} sent */
-  #digestTo(sent) {
+  /** @param {number} offset where the bytes end that are at the server */
+  #digestTo(offset) {
     this.#digest ??= new Digest(this.#file);
-    this.#digest.follow(sent);
+    this.#digest.readTo(offset);
     return this.#digest;
   }
 

@@ -20,12 +20,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from directdrivex.frame_budget import FrameBudgets
+
 CLOSE_SECONDS = 10  # wire.md: after its close the server reads and drops this long
 DEAD_PEER_MILLISECONDS = 40_000
 WAITING_BYTES = 2 * 1024 * 1024
 MESSAGE_COST = 256  # bytes that a message takes beside its payload, about
 DROP_BYTES = 16 * 1024 * 1024
-FRAMES_A_SECOND, FRAMES_AT_ONCE = 20_000, 40_000
 
 
 class Inbox(asyncio.Queue[dict[str, Any]]):
@@ -116,11 +117,13 @@ class Socket(WebSocketProtocol):
     """A socket that is read no faster than the program takes its messages, and that closes with code and reason."""
 
     held = throttled = False
-    frames, allowance, counted_at = 0, float(FRAMES_AT_ONCE), 0.0
+    frames = 0
     outlet: Outlet | None = None
+    budgets: FrameBudgets | None = None
 
     def onOpen(self) -> None:
         super().onOpen()
+        self.budgets = FrameBudgets(asyncio.get_running_loop().time)
         self.outlet = Outlet()
         self.transport.unregisterProducer()  # that was the HTTP channel before the upgrade
         self.transport.registerProducer(self.outlet, True)
@@ -160,22 +163,28 @@ class Socket(WebSocketProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
-        loop = asyncio.get_running_loop()
-        earned = (loop.time() - self.counted_at) * FRAMES_A_SECOND
-        self.allowance = min(FRAMES_AT_ONCE, self.allowance + earned) - self.frames
-        self.frames, self.counted_at = 0, loop.time()
-        if self.allowance < 0 and not self.throttled and self.state != self.STATE_CLOSED:
+        frames, self.frames = self.frames, 0
+        pause = self.budgets.pause_after(frames) if self.budgets else 0.0
+        if pause and not self.throttled and self.state != self.STATE_CLOSED:
             self.throttled = True
             self.transport.pauseProducing()
-            loop.call_later(-self.allowance / FRAMES_A_SECOND, self._frames_earned)
+            asyncio.get_running_loop().call_later(pause, self._frames_earned)
 
     def _frames_earned(self) -> None:
         self.throttled = False
         self._read_again()
 
+    def onPong(self, payload: bytes) -> None:
+        self._count_control()
+
     def onPing(self, payload: bytes) -> None:
+        self._count_control()
         if self.outlet is None or self.outlet.open.is_set():
             super().onPing(payload)  # pongs for a peer that does not read would pile up: dropped
+
+    def _count_control(self) -> None:
+        if self.budgets and self.budgets.too_many_controls():
+            self.dropConnection(abort=True)
 
 
 class RequestFactory(HTTPFactory):
@@ -208,6 +217,7 @@ class DaphneServer(Server):
         is_socket = isinstance(protocol, Socket)
         inbox = Inbox(protocol.hold, protocol.go_on) if is_socket else Inbox(lambda: None, lambda: None)
         scope.setdefault("asgi", {"version": "3.0"})
+        scope["root_path"] = ""  # daphne believes a header of the client's
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         return inbox

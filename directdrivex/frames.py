@@ -18,8 +18,9 @@ SPARE_PLACES = 4
 
 # A place is free again when its payload was unmasked, for that makes a copy.
 _spare: list[mmap.mmap] = []
-# What is not part of a large payload arrives here, on any connection, and is taken out at once.
-_scratch = memoryview(bytearray(LARGE_BYTES))
+# What is not part of a large payload arrives here, on any connection, and is taken out at once. It is small, since all
+# the frames in it are worked off in one go: tiny ones come by the thousand even so.
+_scratch = memoryview(bytearray(8 * 1024))
 
 
 def _place_for(length: int) -> mmap.mmap:

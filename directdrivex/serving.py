@@ -23,6 +23,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from directdrivex.deadlines import PatientHTTP
+from directdrivex.frame_budget import FrameBudgets
 from directdrivex.frames import Inlet, read_large_frames
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
@@ -32,7 +33,6 @@ BACKLOG = 2048
 # glibc's mallopt: what is free at the top of the heap goes back to the system above this, and not at 2 MiB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_HEAP_BYTES = 32 * 1024 * 1024
-FRAMES_A_SECOND, FRAMES_AT_ONCE = 20_000, 40_000
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,16 +66,14 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     A pong waits behind all that the client has queued: a window of 8 MiB on a slow line takes minutes, so that a
     deadline for pongs would end healthy uploads. The kernel's own acknowledgements do not wait.
-
-    A frame costs some microseconds however small it is: whoever sends a million empty ones waits, not everybody else.
     """
 
     _frames, _throttled = 0, False
-    _allowance, _counted_at = float(FRAMES_AT_ONCE), 0.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._reader = read_large_frames(self.conn)
+        self._budgets = FrameBudgets(self.loop.time)
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -93,15 +91,13 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        now = self.loop.time()
-        earned = (now - self._counted_at) * FRAMES_A_SECOND
-        self._allowance = min(FRAMES_AT_ONCE, self._allowance + earned) - self._frames
-        self._frames, self._counted_at = 0, now
-        if self._allowance < 0 and not self.transport.is_closing():
+        frames, self._frames = self._frames, 0
+        pause = self._budgets.pause_after(frames)
+        if pause and not self.transport.is_closing():
             self.transport.pause_reading()
             if not self._throttled:
                 self._throttled = True
-                self.loop.call_later(-self._allowance / FRAMES_A_SECOND, self._go_on)
+                self.loop.call_later(pause, self._go_on)
 
     def _go_on(self) -> None:
         self._throttled = False
@@ -127,15 +123,22 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         super().handle_cont(event)
 
     def handle_pong(self, event: Frame) -> None:
-        self._frames += 1
+        self._count_control()
         super().handle_pong(event)
 
     def handle_ping(self) -> None:
-        self._frames += 1
+        self._count_control()
+        if self.transport.is_closing():
+            return
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.conn.data_to_send()  # pongs for a peer that does not read would pile up: dropped
+
+    def _count_control(self) -> None:
+        self._frames += 1
+        if self._budgets.too_many_controls():
+            self.transport.abort()
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)

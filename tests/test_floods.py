@@ -15,7 +15,7 @@ HANDSHAKE = (
     "GET /ws_api/upload_parallel/x HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-PING, BINARY, CONTINUATION = 9, 2, 0
+PING, PONG, BINARY, CONTINUATION = 9, 10, 2, 0
 
 
 def frame(opcode: int, length: int, *, final: bool = True) -> bytes:
@@ -103,3 +103,36 @@ async def test_endless_request_headers_are_refused(client: Client, wire_server: 
     assert sent < 30 * MIB, "the server let go of the connection"
     assert wire_server.memory() - before < 16 * MIB
     assert await client.call("GET", "upload/quota-info")
+
+
+async def test_a_connection_that_is_only_there_for_control_frames_is_cut_off(
+    client: Client, wire_server: ServerProcess
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+    writer.write(HANDSHAKE.format(host=f"127.0.0.1:{wire_server.port}").encode())
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(frame(PONG, 0) * 150)
+    await writer.drain()
+    with pytest.raises(TimeoutError):  # as many as a healthy client sends in an hour do no harm
+        async with asyncio.timeout(1):
+            await reader.read(1)
+    try:
+        writer.write(frame(PONG, 0) * 5000)
+        async with asyncio.timeout(10):
+            await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        writer.transport.abort()
+    assert await client.call("GET", "upload/quota-info")
+
+
+async def test_no_header_of_a_client_moves_the_root_of_the_addresses(wire_server: ServerProcess) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+    writer.write(
+        b"GET /static/api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nDaphne-Root-Path: /static\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).split()[1] == b"404"
+    writer.close()

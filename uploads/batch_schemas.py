@@ -31,7 +31,9 @@ class BatchFileIn(InitiateIn):
             return clean_path(value) if value else value
         except BadNameError:
             raise refused(
-                _("A path is made of folder names with / between them, at most 1,024 characters, none of them . or ..")
+                _(
+                    "A path is made of at most 64 folder names with / between them, 1,024 characters in all, none of them . or .."
+                )
             ) from None
 
 

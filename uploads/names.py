@@ -10,6 +10,7 @@ import unicodedata
 NAME_CHARACTERS = 255
 TITLE_CHARACTERS = 255
 PATH_CHARACTERS = 1024
+PATH_FOLDERS = 64
 
 # Sorting combining marks takes time by the square of their number. A text that only composing could make short enough
 # has at most four characters for each that it leaves, and no longer runs of marks than Unicode's stream-safe format.
@@ -40,12 +41,14 @@ def clean_path(path: str) -> str:
     """The relative folders `path`, as in `photos/2026`, with each part cleaned as a file name is; empty for none.
 
     Raises `BadNameError` for a part that is empty, longer than a name, `.` or `..` (spaces around them are no
-    disguise: Windows drops them), and for more than 1,024 characters in all.
+    disguise: Windows drops them), and for more than 1,024 characters or 64 folders in all.
     """
     if not path:
         return ""
     if len(path) > MOST_BEFORE_COMPOSING * PATH_CHARACTERS:
         raise BadNameError(f"A path has at most {PATH_CHARACTERS} characters; this one has far more.")
+    if path.count("/") >= PATH_FOLDERS:
+        raise BadNameError(f"A path has at most {PATH_FOLDERS} folders; this one has more.")
     parts = [clean_filename(part) for part in path.split("/")]
     if any(part.strip() in ("", ".", "..") for part in parts):
         raise BadNameError("A path is made of names with `/` between them, and leads no way but down.")
@@ -64,7 +67,7 @@ def _composed(text: str, most: int) -> str:
     """`text` in NFC. Raises `BadNameError` for more than `most` characters, and for what UTF-8 cannot write."""
     if len(text) > most and (len(text) > MOST_BEFORE_COMPOSING * most or _has_a_heap_of_marks(text)):
         raise BadNameError(f"At most {most} characters are allowed; these are far more.")
-    composed = unicodedata.normalize("NFC", text)
+    composed = text if text.isascii() else unicodedata.normalize("NFC", text)
     if len(composed) > most:
         raise BadNameError(f"At most {most} characters are allowed; these are {len(composed)}.")
     if SURROGATES.search(composed):
@@ -73,6 +76,8 @@ def _composed(text: str, most: int) -> str:
 
 
 def _has_a_heap_of_marks(text: str) -> bool:
+    if text.isascii():
+        return False
     run = 0
     for character in text:
         run = run + 1 if unicodedata.combining(character) else 0

@@ -97,3 +97,9 @@ def test_a_title_is_one_line() -> None:
     for title in ("x" * 256, "\ud800"):
         with pytest.raises(BadNameError):
             clean_title(title)
+
+
+def test_a_path_has_at_most_64_folders():
+    assert clean_path("/".join(["a"] * 64)).count("a") == 64
+    with pytest.raises(BadNameError):
+        clean_path("/".join(["a"] * 65))

@@ -32,7 +32,7 @@ class BatchFileIn(InitiateIn):
         except BadNameError:
             raise refused(
                 _(
-                    "A path is made of at most 64 folder names with / between them, 1,024 characters in all, none of them . or .."
+                    "A path is at most 64 folder names with / between them, 1,024 characters in all, none of them . or .."
                 )
             ) from None
 

@@ -15,7 +15,7 @@ MOST_FILES = 1000
 
 # For the OpenAPI page alone: the checks themselves are in names.py.
 _PART = r"(?![\s\x1c-\x1f]*\.{0,2}[\s\x1c-\x1f]*(/|$))[^/]{1,255}"
-PATH: JsonDict = {"maxLength": 1024, "pattern": f"^({_PART}(/{_PART})*)?$"}
+PATH: JsonDict = {"maxLength": 1024, "pattern": f"^({_PART}(/{_PART}){{0,63}})?$"}
 TITLE: JsonDict = {"maxLength": 255}
 
 
@@ -31,9 +31,7 @@ class BatchFileIn(InitiateIn):
             return clean_path(value) if value else value
         except BadNameError:
             raise refused(
-                _(
-                    "A path is at most 64 folder names with / between them, 1,024 characters in all, none of them . or .."
-                )
+                _("A path is at most 64 folder names with / between them, 1,024 characters, none of them . or ..")
             ) from None
 
 

@@ -359,6 +359,7 @@ async def test_failure_5_the_figure_that_admits_is_the_machines_own_and_not_4_gb
     assert await admitted_of(1, machine) == (0, 0)
 
 
+@pytest.mark.django_db(transaction=True)  # the limits are read in a thread that may have a connection open
 async def test_failure_5_what_is_shown_is_what_admits(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

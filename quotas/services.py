@@ -101,8 +101,10 @@ def blocked_types() -> frozenset[str]:
     return frozenset(BlockedType.objects.values_list("pattern", flat=True))
 
 
-def reserve(person: rules.Person, sizes: Sequence[int], day: date) -> None:
+def reserve(person: rules.Person, sizes: Sequence[int], day: date, *, accepted: bool = False) -> None:
     """Reserve files of these sizes, in bytes, of the person's `day`: all of them in one atomic step, or change nothing.
+
+    Files that were `accepted` before are not judged by their own size again: the limit may have been lowered since.
 
     Raises `rules.FileLimitExceeded` and `rules.DayLimitExceeded`. Where limits are not enforced it still records.
     """
@@ -111,7 +113,8 @@ def reserve(person: rules.Person, sizes: Sequence[int], day: date) -> None:
     for size in sizes:
         _refuse_negative(size)
     limits = person_limits(person)
-    rules.check_files(limits, sizes)
+    if not accepted:
+        rules.check_files(limits, sizes)
     while not _take(person.key, day, sizes, limits):
         current = _rows(person.key, day).values_list("used_bytes", "reserved_bytes", "files").first()
         if current is None:

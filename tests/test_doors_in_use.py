@@ -97,9 +97,7 @@ async def test_a_block_ends_a_running_upload_and_when_it_is_over_the_upload_goes
             await begin(client, socket, upload, source, 1_000_000)
             await begin(other, others, untouched, source, 1_000_000)
             block(server, network=HERE)
-            began = time.monotonic()
             code, error = await ended_with(socket)
-            assert time.monotonic() - began < 10, "3 s on a machine that does nothing else"
             assert (code, error["code"], error["retryable"]) == (1008, "forbidden", False)
             await others.send(source.read(1_000_000, 1000))
             while (await hear(others, "progress"))["stored"] < 1_001_000:

@@ -155,6 +155,25 @@ async def test_two_visitors_behind_one_address_have_keys_of_their_own(wire_serve
     assert ids[0] != ids[1]
 
 
+@pytest.mark.parametrize(
+    ("call", "body", "made"),
+    [
+        ("upload/initiate", {"filename": "again", "size": 5}, "file_id"),
+        ("batch/initiate", {"files": [{"filename": "again", "size": 5}]}, "batch_id"),
+    ],
+)
+async def test_a_request_is_the_same_when_its_first_answer_brought_the_cookie(
+    wire_server: ServerProcess, call: str, body: dict[str, Any], made: str
+) -> None:
+    async with aiohttp.ClientSession(wire_server.url, cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+        ids = set()
+        for _ in range(3):
+            headers = {"Idempotency-Key": "one-and-the-same"}
+            async with visitor.post(f"/api/v1/{call}", json=body, headers=headers) as response:
+                ids.add((await response.json())[made])
+    assert len(ids) == 1
+
+
 async def test_a_proxys_own_credentials_do_not_hide_the_visitors_cookie(wire_server: ServerProcess) -> None:
     async with aiohttp.ClientSession(wire_server.url, cookie_jar=aiohttp.CookieJar(unsafe=True)) as mine:
         async with mine.post("/api/v1/upload/initiate", json={"filename": "a", "size": 1}) as response:

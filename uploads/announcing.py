@@ -17,7 +17,7 @@ from quotas.file_types import blocked_by
 from quotas.rules import Person
 from uploads import tokens
 from uploads.errors import DailyLimitExceeded, FileTooLarge, FileTypeBlocked, StorageFull
-from uploads.idempotency import once
+from uploads.idempotency import RequestKey, once
 from uploads.lifecycle import retention_end
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import Status
@@ -46,7 +46,7 @@ class Sender:
     visitor: str
 
 
-async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = None) -> Announced:
+async def initiate(new: NewUpload, sender: Sender, idempotency: RequestKey | None = None) -> Announced:
     """Announce a file: its row, its reservation and a fresh upload token, in one step.
 
     `idempotency` names one request of this sender: within a day it gives the same file again, with a new token.
@@ -57,7 +57,7 @@ async def initiate(new: NewUpload, sender: Sender, idempotency: str | None = Non
 
 
 async def initiate_batch(
-    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: str | None = None
+    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: RequestKey | None = None
 ) -> tuple[Batch, list[Announced]]:
     """Announce files that belong together, as `initiate` does each: all of them, in their order, or none.
 
@@ -67,7 +67,7 @@ async def initiate_batch(
     return await database_sync_to_async(_initiate_batch)(new, title, sender, idempotency, room)
 
 
-def _initiate(new: NewUpload, sender: Sender, idempotency: str | None, room: int | None) -> Announced:
+def _initiate(new: NewUpload, sender: Sender, idempotency: RequestKey | None, room: int | None) -> Announced:
     def announce(key: str | None) -> Announced:
         [announced] = _announce([new], sender, room, key=key)
         return announced
@@ -80,7 +80,7 @@ def _initiate(new: NewUpload, sender: Sender, idempotency: str | None, room: int
 
 
 def _initiate_batch(
-    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: str | None, room: int | None
+    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: RequestKey | None, room: int | None
 ) -> tuple[Batch, list[Announced]]:
     def announce(key: str | None) -> tuple[Batch, list[Announced]]:
         batch = Batch(
@@ -180,13 +180,16 @@ def refuse_blocked_types(new: Sequence[NewUpload], *, in_batch: bool) -> None:
         raise FileTypeBlocked(detail if not reasons else None, named=named)
 
 
-def reserve(person: Person, sizes: Sequence[int], day: date, *, names: Sequence[str] = ()) -> None:
+def reserve(
+    person: Person, sizes: Sequence[int], day: date, *, names: Sequence[str] = (), accepted: bool = False
+) -> None:
     """Reserve quota for files of these sizes, all or none; the refusals of `quotas` come out as ours.
 
-    With `names`, those of a batch, a refusal names the files that it is about.
+    With `names`, those of a batch, a refusal names the files that it is about. What was `accepted` before is never too
+    large now.
     """
     try:
-        quotas.reserve(person, sizes, day)
+        quotas.reserve(person, sizes, day, accepted=accepted)
     except rules.FileLimitExceeded as error:
         raise FileTooLarge(
             _("The file has %(size)s bytes; at most %(limit)s are allowed.")

@@ -17,7 +17,7 @@ from quotas.rules import account_person, address_person
 from uploads import doors, links
 from uploads.errors import UploadError
 from uploads.people import refuse_foreign
-from uploads.problems import problem
+from uploads.problems import is_of_the_api, problem
 
 # The admin's own pages, or nobody could open again; what every page is made of; what watches the program.
 ALWAYS_OPEN = ("/admin/", "/static/", "/jsi18n/", "/i18n/")
@@ -73,7 +73,7 @@ async def _knock(request: HttpRequest) -> None:
 
 
 def _is_call(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/")
+    return is_of_the_api(request.path)
 
 
 def _answer(request: HttpRequest, error: UploadError) -> HttpResponseBase:

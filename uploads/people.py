@@ -5,6 +5,7 @@ The client's address, scheme and host are already those that trusted proxies for
 
 import hashlib
 import hmac
+import ipaddress
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from uploads import tokens
 from uploads.announcing import Sender
 from uploads.doors import refuse_blocked
 from uploads.errors import Forbidden, InvalidRequest, Unauthorized
+from uploads.idempotency import RequestKey
 from uploads.intake.origin import is_foreign
 from uploads.models import Batch, StoredFile
 from uploads.services import token_matches
@@ -74,28 +76,31 @@ def session_key_of(scope: Any) -> str | None:
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address that failed sign-ins are counted by."""
-    return request.META.get("REMOTE_ADDR", "")
+    """The address that failed sign-ins are counted by: of an IPv6 one the first of its /64, as persons are counted."""
+    address = request.META.get("REMOTE_ADDR", "")
+    try:
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address) if ":" in address else address
+    except ValueError:
+        return str(address)
 
 
-def request_key(request: HttpRequest, caller: Caller) -> str | None:
+def request_key(request: HttpRequest, caller: Caller) -> RequestKey | None:
     """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header.
 
-    Behind one address a browser is known by its cookie; programs there should choose keys that nobody guesses.
+    Behind one address a browser is known by its cookie, or by the one that its first answer brought; programs there
+    should choose keys that nobody guesses.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
     if not 1 <= len(key) <= 255:
         raise InvalidRequest("Idempotency-Key", _("An Idempotency-Key has 1 to 255 characters."))
-    return "\n".join(
-        (
-            caller.person.key,
-            caller.visitor,
-            hashlib.sha256(key.encode()).hexdigest(),
-            hashlib.sha256(request.body).hexdigest(),
-        )
-    )
+    digests = hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(request.body).hexdigest()
+
+    def made_by(visitor: str) -> str:
+        return "\n".join((caller.person.key, visitor, *digests))
+
+    return RequestKey(made_by(caller.visitor), made_by("") if caller.visitor else "", caller.visitor)
 
 
 def refuse_foreign(request: HttpRequest) -> None:

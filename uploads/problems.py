@@ -120,6 +120,11 @@ def _is_of_the_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/") or request.path == "/api"
 
 
+def is_of_the_api(path: str) -> bool:
+    """Whether programs are spoken to at this path, so that errors are problem documents."""
+    return path == "/api" or path.startswith("/api/")
+
+
 @sync_and_async_middleware
 def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Turn an error page that the framework made under `/api` into a problem document."""

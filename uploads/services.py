@@ -89,7 +89,7 @@ def begin_upload(file: StoredFile) -> None:
         taken = StoredFile.objects.filter(pk=file.pk, status=Status.PENDING, quota_reserved=False)
         if taken.update(quota_reserved=True):
             person = Person(file.person, "registered" if file.owner_id else "anonymous", file.owner_id)
-            announcing.reserve(person, [file.size], file.quota_day)
+            announcing.reserve(person, [file.size], file.quota_day, accepted=True)
         StoredFile.objects.filter(pk=file.pk).update(last_seen_at=now)
 
 

@@ -20,6 +20,7 @@ from quotas.services import seed_profiles
 from uploads import announcing, batches, services
 from uploads.announcing import NewUpload, Sender
 from uploads.errors import DailyLimitExceeded, FileTooLarge, StorageFull
+from uploads.idempotency import RequestKey
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
@@ -43,7 +44,7 @@ def new(*sizes: int) -> list[NewUpload]:
 
 
 async def announce(*sizes: int, key: str | None = None) -> tuple[Batch, list[StoredFile]]:
-    batch, announced = await announcing.initiate_batch(new(*sizes), "", SENDER, key)
+    batch, announced = await announcing.initiate_batch(new(*sizes), "", SENDER, RequestKey(key) if key else None)
     return batch, [file for file, _token in announced]
 
 
@@ -126,15 +127,15 @@ async def test_the_work_of_announcing_does_not_grow_with_each_file() -> None:
 async def test_the_same_request_at_once_is_one_batch_with_one_reservation() -> None:
     await limit(daily_bytes=30)
     ask = database_sync_to_async(announcing._initiate_batch, thread_sensitive=False)  # as requests have: own threads
-    answers = await asyncio.gather(*(ask(new(10, 20), "", SENDER, "key", None) for _ in range(8)))
+    answers = await asyncio.gather(*(ask(new(10, 20), "", SENDER, RequestKey("key"), None) for _ in range(8)))
     assert len({batch.pk for batch, _announced in answers}) == 1
     assert await figures() == (0, 30, 2)
     assert await rows() == (1, 2, 2)
 
 
 async def test_asked_again_a_batch_has_new_tokens_in_its_old_order() -> None:
-    _batch, first = await announcing.initiate_batch(new(1, 2, 3), "", SENDER, "key")
-    _batch, second = await announcing.initiate_batch(new(1, 2, 3), "", SENDER, "key")
+    _batch, first = await announcing.initiate_batch(new(1, 2, 3), "", SENDER, RequestKey("key"))
+    _batch, second = await announcing.initiate_batch(new(1, 2, 3), "", SENDER, RequestKey("key"))
     assert [file.pk for file, _token in second] == [file.pk for file, _token in first]
     for (_old, old_token), (file, token) in zip(first, second, strict=True):
         row = await StoredFile.objects.aget(pk=file.pk)
@@ -243,9 +244,9 @@ async def test_cancels_and_repeated_requests_at_once_never_wait_for_each_other_c
         again = database_sync_to_async(announcing._initiate_batch, thread_sensitive=False)
         end = database_sync_to_async(services.lifecycle.end_unfinished, thread_sensitive=False)
         await asyncio.gather(
-            again(new(*[1] * 30), "", SENDER, f"key {number}", None),
+            again(new(*[1] * 30), "", SENDER, RequestKey(f"key {number}"), None),
             end(dict.fromkeys(file.pk for file in files[::-1]), Status.CANCELLED, actor="a", fault_is_ours=False),
-            again(new(*[1] * 30), "", SENDER, f"key {number}", None),
+            again(new(*[1] * 30), "", SENDER, RequestKey(f"key {number}"), None),
             end(dict.fromkeys(file.pk for file in files), Status.CANCELLED, actor="b", fault_is_ours=False),
         )
         assert {file.status async for file in batch.files.all()} == {"cancelled"}

@@ -10,6 +10,7 @@ from quotas.rules import address_person
 from uploads import announcing
 from uploads.announcing import NewUpload, Sender
 from uploads.errors import FileTypeBlocked
+from uploads.idempotency import RequestKey
 from uploads.models import Batch, StoredFile
 from uploads.storage import get_store
 
@@ -61,9 +62,9 @@ async def test_of_a_batch_every_blocked_file_is_named_and_none_is_taken() -> Non
 
 async def test_what_was_announced_before_the_list_changed_may_still_be_asked_for_again() -> None:
     new = NewUpload("setup.exe", 10)
-    file, _token = await announcing.initiate(new, SENDER, "the same request")
+    file, _token = await announcing.initiate(new, SENDER, RequestKey("the same request"))
     await sync_to_async(BlockedType.objects.create)(pattern="exe")
-    again, _token = await announcing.initiate(new, SENDER, "the same request")
+    again, _token = await announcing.initiate(new, SENDER, RequestKey("the same request"))
     assert again.pk == file.pk
     with pytest.raises(FileTypeBlocked):
-        await announcing.initiate(new, SENDER, "another request")
+        await announcing.initiate(new, SENDER, RequestKey("another request"))

@@ -18,6 +18,7 @@ from quotas.services import seed_profiles
 from uploads import announcing, lifecycle, services
 from uploads.announcing import NewUpload, Sender
 from uploads.errors import ChecksumMismatch, DailyLimitExceeded, FileTooLarge, Gone, UploadError, WrongState
+from uploads.idempotency import RequestKey
 from uploads.models import FileEvent, StoredFile
 from uploads.states import TRANSITIONS, Status
 from uploads.storage import get_store
@@ -38,7 +39,7 @@ async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
 
 
 async def announce(size: int = 10, key: str | None = None) -> StoredFile:
-    return (await announcing.initiate(NewUpload("file", size), SENDER, key))[0]
+    return (await announcing.initiate(NewUpload("file", size), SENDER, RequestKey(key) if key else None))[0]
 
 
 async def stored(file: StoredFile, data: bytes) -> None:
@@ -264,6 +265,14 @@ async def test_a_lapsed_reservation_that_no_longer_fits_is_refused_and_the_file_
     assert (row.status, row.quota_reserved) == (Status.PENDING, False)
 
 
+async def test_a_file_that_was_accepted_goes_on_though_a_lowered_limit_would_refuse_it_now() -> None:
+    file = await announce(10)
+    await sync_to_async(lifecycle.settle_quota)(file, keep_bytes=0, forget_file=True)
+    await limit(file_bytes=5)
+    await sync_to_async(services.begin_upload)(await StoredFile.objects.aget(pk=file.pk))
+    assert (await StoredFile.objects.aget(pk=file.pk)).quota_reserved
+
+
 async def test_the_same_request_a_day_later_is_a_new_file() -> None:
     first = await announce(10, "key")
     assert (await announce(10, "key")).pk == first.pk
@@ -276,7 +285,7 @@ async def test_the_same_request_twice_at_once_is_one_file_even_where_it_takes_th
     ask = database_sync_to_async(
         announcing._initiate, thread_sensitive=False
     )  # in threads of their own, as requests have
-    answers = await asyncio.gather(*(ask(NewUpload("file", 10), SENDER, "key", None) for _ in range(8)))
+    answers = await asyncio.gather(*(ask(NewUpload("file", 10), SENDER, RequestKey("key"), None) for _ in range(8)))
     assert len({file.pk for file, _token in answers}) == 1
     assert await figures() == (0, 10, 1)
 

@@ -85,6 +85,22 @@ async def test_a_failed_sync_at_the_end_makes_the_client_send_again_what_may_be_
     await ends_equal(client, upload, source, send)
 
 
+async def test_a_disk_that_fails_on_after_it_lost_bytes_tells_that_it_lost_them(
+    client: Client, faulty: FaultyServer
+) -> None:
+    source = PatternSource(12 * MIB)
+    upload = await client.initiate("lost.bin", source.size)
+    faulty.fail("fsync", errno=errno.EIO, path=f"{upload.file_id}.part")
+    faulty.fail("open", errno=errno.EIO, path=f"/files/{upload.file_id[:2]}/{upload.file_id}", spare=1)
+    send = asyncio.create_task(client.send(upload, source))
+    await until(lambda: codes(upload), "the fault was told")
+    types = [message["type"] for message in upload.messages if message["type"] != "progress"]
+    assert types[:4] == ["ready", "verifying", "rewind", "error"]
+    assert upload.of_type("rewind")[0]["offset"] == 0
+    faulty.mend()
+    await ends_equal(client, upload, source, send)
+
+
 async def test_what_has_no_room_is_refused_at_initiation_and_reserves_nothing(
     client: Client, faulty: FaultyServer
 ) -> None:

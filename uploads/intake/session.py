@@ -74,6 +74,7 @@ class UploadSession(Mailbox):
         self._file: StoredFile | None = None
         self._place: Place | None = None
         self._ready = self._verifying = False
+        self._untold: RewindError | None = None  # bytes were lost, and the client does not know it yet
 
     def take(self, data: bytes) -> None:
         if self._verifying:
@@ -116,8 +117,8 @@ class UploadSession(Mailbox):
             try:
                 await self._receive(rewound, told=await self._wait_in_line(self._place))
             except RewindError as rewind:
+                self._untold = rewind
                 if rewound is not None and rewind.offset <= rewound.offset:
-                    await self._tell_rewind(rewind.offset, rewind.reason)
                     raise  # the client comes back later, rather than sends the same bytes again and again
                 # Bytes were lost at the very end: the upload is pending again, and this client sends them again.
                 rewound, self.halted, self._verifying = rewind, True, False
@@ -201,7 +202,7 @@ class UploadSession(Mailbox):
         await self._check_row()  # a cancel may have come before the file was open
         self.spawn(transfer.run())
         self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS, registry.idle_mark(self.upload_id)))
-        self.halted = False
+        self.halted, self._untold = False, None
         if rewound is not None:
             transfer.halt()
         if rewound is not None and not told:
@@ -363,6 +364,8 @@ class UploadSession(Mailbox):
         if isinstance(ours, Cancelled | Gone) and self._file is not None:
             await self._clear_away()
         with suppress(ConnectionLost):
+            if self._untold is not None:
+                await self._tell_rewind(self._untold.offset, self._untold.reason)  # what was told as stored is not
             await self._connection.send_error(ours)
             await self._connection.close(ours.close_code or 1008, ours.code)
 

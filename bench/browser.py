@@ -1,72 +1,97 @@
-"""A file sent by headless Chromium: by our page, as one XHR to a bare sink (the browser's own ceiling), and by tus."""
+"""A file sent by headless Chromium: by our page, by tus, and as one XHR to a bare sink (the browser's own ceiling).
+
+As much sent from memory over a WebSocket to a bare sink is the ceiling of that. Processor time here is that of the
+server and the browser together.
+"""
 
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
-
 from bench import install
+from bench.chromium import Chromium, Page
 from bench.measure import FAILURES, MIB, Run, Series, make_file, timed, warm_memory, work_folder
 from bench.peers import OurServer, Running, Server, start_sink, start_tus_node
-from devtools import machine
+from devtools.processes import cpu_seconds_of
 
-LARGEST = 256 * MIB  # a browser is slow enough for this to be seconds
-LIMIT_MILLISECONDS = 600_000
+LARGEST = 512 * MIB  # a browser is slow enough for this to be seconds
 OURS, XHR, TUS = "page of DirectDriveX", "XHR PUT of the whole file to a bare sink", "tus-js-client to @tus/server"
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+SOCKET = "WebSocket to a bare sink, from memory, no digest"
 
 BLANK = '<!doctype html><title>blank</title><input type="file"><script src="tus.min.js"></script>'
 
 # Each script resolves to the milliseconds from the choice of the file to the end of the upload.
-WATCH_OUR_PAGE = """() => {
+WATCH_OUR_PAGE = """{
   document.addEventListener("change", () => { window.began = performance.now(); }, true);
   window.ended = new Promise((done) => new MutationObserver((_, observer) => {
     if (!document.querySelector('ddx-upload-row[data-state="done"]')) return;
     observer.disconnect();
     done(performance.now() - window.began);
   }).observe(document.body, { subtree: true, childList: true, attributes: true }));
+  "watching";
 }"""
-SEND_BY_XHR = """() => new Promise((done, failed) => {
+SEND_BY_XHR = """new Promise((done, failed) => {
   const began = performance.now(), request = new XMLHttpRequest();
   request.open("PUT", "/put");
   request.onload = () => done(performance.now() - began);
   request.onerror = () => failed(new Error("the request failed"));
   request.send(document.querySelector("input").files[0]);
 })"""
-SEND_BY_TUS = """(endpoint) => new Promise((done, failed) => {
+SEND_BY_TUS = """new Promise((done, failed) => {
   const began = performance.now();
   new tus.Upload(document.querySelector("input").files[0], {
-    endpoint, retryDelays: null, onError: failed, onSuccess: () => done(performance.now() - began),
+    endpoint: "ENDPOINT", retryDelays: null, onError: failed, onSuccess: () => done(performance.now() - began),
   }).start();
+})"""
+SEND_BY_SOCKET = """new Promise((done, failed) => {
+  const began = performance.now(), block = new Uint8Array(2 ** 20), { size } = document.querySelector("input").files[0];
+  const socket = new WebSocket(`ws://${location.host}/ws/loop?${size}`);
+  socket.onerror = () => failed(new Error("the socket failed"));
+  socket.onmessage = () => done(performance.now() - began);
+  socket.onopen = async () => {
+    for (let sent = 0; sent < size; sent += block.length) {
+      while (socket.bufferedAmount > 8 * block.length) await new Promise((look) => setTimeout(look));
+      socket.send(block.subarray(0, size - sent));
+    }
+  };
 })"""
 
 
-def by_our_page(page: Page, server: Server, pages: str, file: Path) -> float:
-    page.goto(f"http://127.0.0.1:{server.port}/", wait_until="networkidle")
-    page.evaluate(WATCH_OUR_PAGE)
-    page.set_input_files("ddx-dropzone input[type=file]", file)
-    return float(page.evaluate("window.ended"))
+@dataclass(frozen=True)
+class Way:
+    """`begin` has the file sent by a page that is loaded, and gives the milliseconds that the page took for it."""
+
+    start: Callable[[Path, Path], Server]
+    address: Callable[[Server, Running], str]
+    begin: Callable[[Page, Server, Path], float]
 
 
-def by_xhr(page: Page, server: Server, pages: str, file: Path) -> float:
-    page.goto(f"http://127.0.0.1:{server.port}/static/blank.html")
-    page.set_input_files("input", file)
-    return float(page.evaluate(SEND_BY_XHR))
+def on_our_page(page: Page, server: Server, file: Path) -> float:
+    page.wait_for("document.querySelector('ddx-dropzone button:enabled')")
+    page.run(WATCH_OUR_PAGE)
+    page.choose("ddx-dropzone input[type=file]", file)
+    return float(page.run("window.ended"))
 
 
-def by_tus(page: Page, server: Server, pages: str, file: Path) -> float:
-    page.goto(pages)
-    page.set_input_files("input", file)
-    return float(page.evaluate(SEND_BY_TUS, f"http://127.0.0.1:{server.port}/files"))
+def by_script(script: str) -> Callable[[Page, Server, Path], float]:
+    def begin(page: Page, server: Server, file: Path) -> float:
+        page.choose("input", file)
+        return float(page.run(script.replace("ENDPOINT", f"http://127.0.0.1:{server.port}/files")))
+
+    return begin
 
 
-Way = tuple[Callable[[Path, Path], Server], Callable[[Page, Server, str, Path], float]]
-WAYS: dict[str, Way] = {
-    OURS: (lambda folder, pages: OurServer(folder), by_our_page),
-    XHR: (lambda folder, pages: start_sink(folder, pages), by_xhr),
-    TUS: (lambda folder, pages: start_tus_node(folder), by_tus),
+def blank(server: Server) -> str:
+    return f"http://127.0.0.1:{server.port}/static/blank.html"
+
+
+WAYS = {
+    OURS: Way(lambda folder, _: OurServer(folder), lambda server, _: f"http://127.0.0.1:{server.port}/", on_our_page),
+    XHR: Way(start_sink, lambda server, _: blank(server), by_script(SEND_BY_XHR)),
+    SOCKET: Way(start_sink, lambda server, _: blank(server), by_script(SEND_BY_SOCKET)),
+    TUS: Way(lambda folder, _: start_tus_node(folder), lambda _, pages: blank(pages), by_script(SEND_BY_TUS)),
 }
 
 
@@ -77,34 +102,34 @@ def make_pages(folder: Path) -> Path:
     return folder
 
 
-def run_once(browser: Browser, way: Way, home: Path, pages: Running, file: Path) -> Run:
+def run_once(browser: Chromium, way: Way, home: Path, pages: Running, file: Path) -> Run:
     size = file.stat().st_size
     with work_folder(home) as folder:
-        server = way[0](folder, pages.folder)
-        context = browser.new_context()
+        server = way.start(folder, pages.folder)
         try:
-            page = context.new_page()
-            page.set_default_timeout(LIMIT_MILLISECONDS)
+            page = browser.open(way.address(server, pages))
             warm_memory(folder, size)
-            address = f"http://127.0.0.1:{pages.port}/static/blank.html"
-            return timed(server.pid, size, lambda: way[1](page, server, address, file) / 1000)
+            cpu = cpu_seconds_of(browser.pid)
+            run = timed(server.pid, size, lambda: way.begin(page, server, file) / 1000)
+            cpu = cpu_seconds_of(browser.pid) - cpu
+            page.close()
+            return replace(run, cpu=run.cpu + cpu / (size / 1024**3))
         finally:
-            context.close()
             server.stop()
 
 
 def measure(home: Path, file: Path, runs: int) -> Iterable[Series]:
     every = {name: Series(name) for name in WAYS}
-    with work_folder(home) as folder, sync_playwright() as playwright:
+    with work_folder(home) as folder:
         chosen = make_file(folder / "browser.bin", min(LARGEST, file.stat().st_size))
         try:
-            browser = playwright.chromium.launch(executable_path=machine.chromium(), args=OPTIONS)
+            browser = Chromium()
             pages = start_sink(folder, make_pages(folder))
         except FAILURES as error:
             return [Series(name, failure=str(error)) for name in WAYS]
         for number in range(runs):
             for name, way in WAYS.items():
                 every[name].add(number, partial(run_once, browser, way, home, pages, chosen))
-        browser.close()
+        browser.stop()
         pages.stop()
     return every.values()

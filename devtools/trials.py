@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from devtools import blows
+from devtools import blows, wire_model
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.faulty_server import FaultyServer
@@ -32,6 +32,7 @@ from devtools.server_process import ROOT, prepare, program_environment
 MIB = 1024 * 1024
 LARGEST = 48 * MIB
 MOST_FILES, MOST_BLOWS = 6, 3
+TALKS_A_TRIAL = 5
 SETTLE_SECONDS = 30.0  # slots of connections that a kill cut off lapse in this time at the latest
 SETTINGS = {"SECRET_KEY": "trials", "LOG_LEVEL": "warning", "SLOT_LEASE_SECONDS": "6"}
 
@@ -296,7 +297,11 @@ def main() -> int:
                 for ground in grounds:
                     cleanup_finds_nothing(ground.server)
             print(f"{longer.trials} long outages passed, all equal: {longer}")
-    except TrialFailedError as failure:
+            talks = TALKS_A_TRIAL * trials
+            with ground_of(Path(data, "talks"), **wire_model.ENVIRONMENT) as ground:
+                wire_model.compare(ground.server, examples=talks, steps=30, with_seed=seed)
+            print(f"{talks} talks on the upload socket went as the model of the wire has it", flush=True)
+    except (TrialFailedError, AssertionError) as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1
     print(f"{trials} trials with SEED={seed}: all equal, in {time.monotonic() - begun:.0f} s")

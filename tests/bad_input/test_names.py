@@ -84,20 +84,21 @@ async def test_a_name_is_stored_told_and_downloaded_as_data(
     server: ServerProcess, client: Client, treasure: Treasure, tmp_path: Path, kind: str
 ) -> None:
     name, stored = NAMES[kind], as_stored(NAMES[kind])
-    before = {path.name for path in Path(server.data_dir).rglob("*")}
+    before = set(Path(server.data_dir).rglob("*"))
     upload = await client.initiate(name, 3)
     assert upload.answer["filename"] == stored
     await client.send(upload, PatternSource(3))
     assert (await client.call("GET", f"files/{upload.file_id}/meta"))["filename"] == stored
-    new = {path.name for path in Path(server.data_dir).rglob("*")} - before
-    assert all(upload.file_id in made or len(made) <= 2 for made in new), "on disk it is known by its id"
+    new = [path for path in set(Path(server.data_dir).rglob("*")) - before if path.is_file()]
+    ours = [path for path in new if not path.name.startswith("directdrivex.sqlite3")]
+    assert [path.name for path in ours] == [upload.file_id], "on disk it is known by its id"
     answer = await ask(server.port, Request("GET", upload.answer["download_url"]))
     assert answer is not None
     assert set(answer.headers) & {"set-cookie", "x-evil"} == set()
     told = name_in(answer.headers["content-disposition"])
     assert told is None or not HARMFUL & set(told)
-    if kind not in {"a noncharacter", "an encoded word"}:
-        assert told == stored
+    if kind not in {"an encoded word"}:
+        assert (told or "").strip() == stored.strip(), "that parser drops spaces at the end"
     await by_curl(server, upload.answer["download_url"], tmp_path)
     TALLY.count("names", 1)
 

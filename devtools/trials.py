@@ -1,8 +1,8 @@
 """`make trials`: uploads while all kinds of blows fall on the server; nothing may be lost, leaked or counted twice.
 
 TRIALS (20) of them by random numbers from SEED (the time; it is printed, so that a run can be made again), turn by turn
-on SQLite and on PostgreSQL; then long outages, each on a server of its own, side by side. SERVER is passed on. The same
-code runs in the tests with smaller numbers.
+on SQLite and on PostgreSQL; then long outages, each on a server of its own, side by side; then talks at random
+on the upload socket, held against a model. SERVER is passed on. The same code runs in the tests with smaller numbers.
 """
 
 import asyncio
@@ -298,7 +298,7 @@ def main() -> int:
                     cleanup_finds_nothing(ground.server)
             print(f"{longer.trials} long outages passed, all equal: {longer}")
             talks = TALKS_A_TRIAL * trials
-            with ground_of(Path(data, "talks"), **wire_model.ENVIRONMENT) as ground:
+            with ground_of(Path(data, "talks"), on_postgresql=False, **wire_model.ENVIRONMENT) as ground:
                 wire_model.compare(ground.server, examples=talks, steps=30, with_seed=seed)
             print(f"{talks} talks on the upload socket went as the model of the wire has it", flush=True)
     except (TrialFailedError, AssertionError) as failure:

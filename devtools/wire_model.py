@@ -414,7 +414,7 @@ def compare(server: ServerProcess, examples: int, steps: int, with_seed: int | N
     Machine.server = server
     if with_seed is not None:
         seed(with_seed)(Machine)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(
             max_examples=examples,

@@ -21,7 +21,9 @@ FLOOR = 512 * MIB
 def faulty(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     data = tmp_path_factory.mktemp("disk") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = FaultyServer(data, {"UPLOAD_IDLE_SECONDS": "1", "MAX_CONCURRENT_UPLOADS_PER_USER": "20"})
+    server = FaultyServer(
+        data, {"UPLOAD_IDLE_SECONDS": "1", "MAX_CONCURRENT_UPLOADS_PER_USER": "20", "DATABASE_URL": ""}
+    )
     server.start()
     yield server
     server.stop()
@@ -207,3 +209,12 @@ async def test_a_cancel_is_a_cancel_although_the_disk_does_not_let_go_of_the_byt
     with pytest.raises(Refused, match="cancelled"):
         await send
     assert (await client.status(upload))["status"] == "cancelled"
+
+
+async def test_sqlites_working_files_stay_where_they_are_between_requests(client: Client, faulty: FaultyServer) -> None:
+    """Made anew for each, they could not be made on a disk that is full: nobody could even read."""
+    working = [faulty.data_dir / f"directdrivex.sqlite3-{kind}" for kind in ("wal", "shm")]
+    seen = [file.stat().st_ino for file in working]
+    for _ in range(3):
+        await client.call("GET", "upload/quota-info")
+        assert [file.stat().st_ino for file in working] == seen

@@ -13,6 +13,17 @@ LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 TAKES_THE_LOCK = ("BEGIN", "INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
+def kept_open(path: str) -> sqlite3.Connection:
+    """A connection that does nothing but stay: whoever closes the last one removes SQLite's working files.
+
+    They would be made anew for each request, and on a full disk they could not: then nobody could even read.
+    """
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens them
+    return connection
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

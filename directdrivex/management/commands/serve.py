@@ -1,10 +1,13 @@
+from contextlib import ExitStack, closing
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from directdrivex import serving
 from directdrivex.databases.breaker import breaker
+from directdrivex.databases.sqlite3.base import kept_open
 
 
 class Command(BaseCommand):
@@ -19,4 +22,7 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot listen on {host} port {port}: {reason}.")
         breaker.on = True
         address = serving.address_of(listener)
-        serving.serve(listener, lambda: print(f"DirectDriveX listens on {address}", flush=True))
+        with ExitStack() as stack:
+            if connection.vendor == "sqlite":
+                stack.enter_context(closing(kept_open(connection.settings_dict["NAME"])))
+            serving.serve(listener, lambda: print(f"DirectDriveX listens on {address}", flush=True))

@@ -94,6 +94,35 @@ def test_after_a_rewind_it_resumes_from_there_and_finishes_again(open_page: Open
     assert server.data == file["buffer"]
 
 
+def test_what_an_earlier_visit_sent_is_in_the_digest_too(open_page: OpenPage) -> None:
+    file = payload("a.bin", 24 * MIB + 1)
+    upload = open_page()
+    server = PlayedServer(upload, 24 * MIB + 1)
+    server.data = file["buffer"][: 9 * MIB + 5]
+    upload.choose(file)
+    upload.expect_state("a.bin", "done")
+    assert server.data == file["buffer"]
+    assert "finish" in server.types()  # which the played server believes only with the digest of the whole file
+
+
+def test_a_browser_that_cannot_read_into_memory_of_ones_own_sends_the_same_bytes(open_page: OpenPage) -> None:
+    file = payload("a.bin", 11 * MIB + 7)
+    upload = open_page()
+    upload.page.evaluate(
+        """() => {
+          const getReader = ReadableStream.prototype.getReader;
+          ReadableStream.prototype.getReader = function (options) {
+            if (options) throw new TypeError("no such mode");
+            return getReader.call(this);
+          };
+        }"""
+    )
+    server = PlayedServer(upload, 11 * MIB + 7)
+    upload.choose(file)
+    upload.expect_state("a.bin", "done")
+    assert server.data == file["buffer"]
+
+
 def test_an_admins_pause_is_told_and_the_next_ready_answered_with_resume(open_page: OpenPage) -> None:
     file = payload("a.bin", 12 * MIB)
 

@@ -12,6 +12,7 @@ import signal
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -22,6 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from directdrivex.databases.sqlite3.log import kept_log
 from directdrivex.deadlines import PatientHTTP
 from directdrivex.frame_budget import FrameBudgets
 from directdrivex.frames import Inlet, read_large_frames
@@ -251,5 +253,7 @@ def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     keep_heap()
     use_all_descriptors()
     load_what_faults_need()
-    with contextlib.closing(listener):
+    database = settings.DATABASES["default"]
+    embedded = database["ENGINE"] == "directdrivex.databases.sqlite3"
+    with contextlib.closing(listener), kept_log(Path(database["NAME"])) if embedded else contextlib.nullcontext():
         {"uvicorn": serve_uvicorn, "daphne": serve_daphne}[settings.SERVER](listener, ready)

@@ -182,13 +182,14 @@ async def expect_all_slots_free(client: CutClient) -> None:
         await asyncio.sleep(0.1)
 
 
-def cleanup_finds_nothing(server: FaultyServer) -> None:
-    """After all, the cleanup has nothing to mend. Raises `TrialFailedError`."""
+def nothing_is_left_to_mend(server: FaultyServer) -> None:
+    """After all, the slots are sound and the cleanup has nothing to do. Raises `TrialFailedError`."""
     environment = program_environment({"DATA_DIR": str(server.data_dir), **server.overrides})
-    done = subprocess.run(
-        [sys.executable, "manage.py", "cleanup_uploads"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    expect(done.returncode == 0, f"the cleanup failed: {done.stdout}{done.stderr}")
+    for command in (["slots", "--check"], ["cleanup_uploads"]):
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        expect(done.returncode == 0, f"{command} failed: {done.stdout}{done.stderr}")
     lines = done.stdout.strip().splitlines()
     expect(all(line.endswith(": 0") for line in lines), f"the cleanup had something to do: {done.stdout}")
 
@@ -199,7 +200,8 @@ def cleanup_finds_nothing(server: FaultyServer) -> None:
 @contextmanager
 def ground_of(folder: Path, *, on_postgresql: bool = False, **settings: str) -> Iterator[Field]:
     """A server that was prepared and started, on SQLite or on a PostgreSQL of its own. A failure shows its log."""
-    values = {**SETTINGS, "SERVER": os.environ.get("SERVER", ""), **settings}
+    passed_on = {"SERVER": os.environ["SERVER"]} if os.environ.get("SERVER") else {}
+    values = {**SETTINGS, **passed_on, **settings}
     with ExitStack() as stack:
         postgres = None
         if on_postgresql:
@@ -279,8 +281,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="directdrivex-trials-") as data:
             with ground_of(Path(data, "sqlite")) as one, ground_of(Path(data, "pg"), on_postgresql=True) as other:
                 totals = asyncio.run(run([one, other], trials, seed))
-                cleanup_finds_nothing(one.server)
-                cleanup_finds_nothing(other.server)
+                nothing_is_left_to_mend(one.server)
+                nothing_is_left_to_mend(other.server)
             print(f"{totals.trials} trials passed, all equal: {totals}", flush=True)
             with ExitStack() as stack:
                 grounds = [
@@ -295,7 +297,7 @@ def main() -> int:
                 ]
                 longer = asyncio.run(happen(OUTAGES, grounds))
                 for ground in grounds:
-                    cleanup_finds_nothing(ground.server)
+                    nothing_is_left_to_mend(ground.server)
             print(f"{longer.trials} long outages passed, all equal: {longer}")
             talks = TALKS_A_TRIAL * trials
             with ground_of(Path(data, "talks"), on_postgresql=False, **wire_model.ENVIRONMENT) as ground:

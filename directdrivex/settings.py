@@ -207,7 +207,9 @@ AXES_LOCKOUT_PARAMETERS = ["ip_address", ["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "uploads.people.client_address"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
-LOGIN_URL = "admin:login"
+AXES_LOCKOUT_CALLABLE = "uploads.accounts.locked_out"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "upload"
 
 SESSION_ENGINE = "directdrivex.sessions"
 SESSION_COOKIE_HTTPONLY = True

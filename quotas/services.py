@@ -147,6 +147,18 @@ def usage(person_key: str, day: date) -> Usage:
     return Usage(*figures) if figures else Usage()
 
 
+def forget_usage(before: date, *, dry_run: bool = False) -> int:
+    """Drop what was used on days before this one, and count the rows; not those in which something is still reserved.
+
+    A day at a time, so that nobody waits long for the database.
+    """
+    old = DailyUsage.objects.filter(day__lt=before, reserved_bytes=0)
+    if dry_run:
+        return old.count()
+    days = list(old.order_by("day").values_list("day", flat=True).distinct())
+    return sum(old.filter(day=day).delete()[0] for day in days)
+
+
 def quota_info(person: rules.Person, now: datetime) -> dict[str, Any]:
     """The answer of `upload/quota-info` (wire.md) for the UTC day of `now`; None means unlimited."""
     profile, own = active_profile(), own_limits(person, now)

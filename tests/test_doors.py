@@ -78,6 +78,10 @@ DOORS = [
     Door("GET /api/nowhere", "read", (404, "not_found")),
     Door("GET /", "page"),
     Door("GET /f/{finished}", "page"),
+    Door("GET /b/{batch}", "page"),
+    Door("GET /accounts/login/", "page"),
+    Door("GET /accounts/password/", "page", 302),
+    Door("GET /accounts/password/changed/", "page", 302),
     Door("GET /nowhere", "page", 404),
     Door("WS /ws_api/upload_parallel/{pending}", "socket", "ready"),
     Door("WS /ws_api/upload/{pending}", "socket", "ready"),
@@ -91,6 +95,7 @@ DOORS = [
     Door("POST /api/v1/upload/cancel/{pending}", "change"),
     Door("POST /api/v1/batch/cancel/{batch}", "change"),
     Door("DELETE /api/v1/files/{finished}", "change", 204),
+    Door("POST /accounts/logout/", "page", 403),  # the last, since it ends a session that may be there
 ]
 
 
@@ -183,12 +188,21 @@ TABLE: dict[str, Cells] = {
 }
 
 
+# What staff are answered: the live page's socket is part of the admin, and open whatever else is shut.
+SIGNED_IN = {
+    "WS /ws_api/admin/live": "open",
+    "GET /admin/login/": 302,
+    "GET /accounts/login/": 302,
+    "GET /accounts/password/": 200,
+    "GET /accounts/password/changed/": 200,
+}
+
+
 def expected(door: Door, column: str, who: Who) -> Any:
     cell = TABLE[column][door.kind]
     if cell == OPEN:
-        # The live page's socket is part of the admin: open to staff whatever is shut, and to nobody else.
-        signed_in = {"WS /ws_api/admin/live": "open", "GET /admin/login/": 302} if "sessionid" in who.cookies else {}
-        return signed_in.get(door.name, door.open)
+        signed_in = SIGNED_IN | {"POST /accounts/logout/": 302 if who.csrf else 403}
+        return signed_in.get(door.name, door.open) if "sessionid" in who.cookies else door.open
     return (cell[0], None) if door.name.startswith("HEAD") else cell
 
 
@@ -265,7 +279,7 @@ def test_the_table_has_every_address_of_the_program() -> None:
                 yield prefix + str(pattern.pattern)
 
     known = {door.name.partition(" ")[2].lstrip("/") for door in DOORS}
-    elsewhere = ("admin/", "i18n/", "accounts/")
+    elsewhere = ("admin/", "i18n/")
     stated = {"".join("*" if part[:1] in "<{" else part for part in _parts(address)) for address in known}
     for address in addresses(get_resolver().url_patterns):
         if not address.startswith(elsewhere) and "^api" not in address and not address.endswith("api-root"):

@@ -14,6 +14,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from quotas import services as quotas
+from quotas.rules import utc_day
 from uploads import lifecycle, services
 from uploads.errors import UploadError
 from uploads.intake.verification import Verification
@@ -24,6 +26,7 @@ from uploads.storage.base import StorageError, StorageUnavailableError
 
 FINISH_AFTER = timedelta(minutes=15)  # wire.md: completed without `finish`, this long after the last connection
 IDLE_RESERVATION = timedelta(hours=1)  # product.md: a reservation without a first byte is returned
+USAGE_KEPT = timedelta(days=400)  # a year of daily use can be compared with the one before
 ORPHAN_SECONDS = 3600.0  # younger bytes may belong to an upload that has only just begun
 
 log = structlog.get_logger(__name__)
@@ -31,12 +34,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Report:
-    """What was done, or with `dry_run` would be; each a list of file ids. `problems` are sentences."""
+    """What was done, or with `dry_run` would be; each a list of file ids, but `forgotten`: rows of daily use.
+
+    `problems` are sentences.
+    """
 
     expired: list[str] = field(default_factory=list)
     completed: list[str] = field(default_factory=list)
     reservations: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    forgotten: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -70,6 +77,8 @@ async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
         report.orphans = await _orphans(alive, dry_run=dry_run)
     except StorageError as error:
         report.problems.append(f"storage: {error}")
+    long_ago = utc_day(timezone.now() - USAGE_KEPT)
+    report.forgotten = await database_sync_to_async(quotas.forget_usage)(long_ago, dry_run=dry_run)
     return report
 
 

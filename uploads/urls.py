@@ -15,6 +15,7 @@ urlpatterns: list[Any] = [
     path("", pages.upload_page, name="upload"),
     path("f/<uuid:file_id>", pages.share_page, name="share"),
     path("b/<uuid:batch_id>", pages.batch_page, name="batch"),
+    path("accounts/", include("uploads.accounts")),
     path("jsi18n/", catalog, name="jsi18n"),
     path("i18n/", include("django.conf.urls.i18n")),
 ]

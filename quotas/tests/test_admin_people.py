@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from quotas import rules, services
-from quotas.models import DailyUsage, PersonLimit
+from quotas.models import BlockedPerson, DailyUsage, PersonLimit
 
 GIB = 1024**3
 pytestmark = pytest.mark.django_db
@@ -173,16 +173,22 @@ def test_from_a_persons_day_one_click_leads_to_their_files_and_their_limit(admin
         found = links(admin_client, person)
         for address in found.values():
             assert admin_client.get(address).status_code == 200
-        form = admin_client.get(found["Give another limit"]).context["adminform"].form
-        filled_in = {name: str(form.initial.get(name, "")) for name in ("account", "network")}
-        kind, _colon, name = person.partition(":")
-        assert filled_in == {"account": "", "network": ""} | {"account" if kind == "account" else "network": name}
+        for label in ("Give another limit", "Block this person"):
+            form = admin_client.get(found[label]).context["adminform"].form
+            filled_in = {name: str(form.initial.get(name, "")) for name in ("account", "network")}
+            kind, _colon, name = person.partition(":")
+            assert filled_in == {"account": "", "network": ""} | {"account" if kind == "account" else "network": name}
 
 
 def test_an_entry_that_is_there_is_changed_and_not_added_twice(admin_client: Client, used: User) -> None:
     limit = PersonLimit.objects.create(account=used, no_limits=True)
     found = links(admin_client, f"account:{used.pk}")
     assert found["Change their limit"] == reverse("admin:quotas_personlimit_change", args=[limit.pk])
+    block = BlockedPerson.objects.create(network="192.0.2.7")
+    PersonLimit.objects.create(network="192.0.2.0/24", no_limits=True)
+    found = links(admin_client, "address:192.0.2.7")
+    assert found["Change their block"] == reverse("admin:quotas_blockedperson_change", args=[block.pk])
+    assert "Give another limit" in found, "that of a network is not their own"
 
 
 def test_links_lead_nobody_where_they_may_not_go(client: Client, used: User) -> None:

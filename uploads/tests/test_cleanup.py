@@ -247,3 +247,16 @@ async def test_the_command_says_what_it_did(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert "expired: 1" in said
     assert str(file.pk) in said
+
+
+async def test_daily_use_is_forgotten_after_400_days_unless_something_is_reserved_still() -> None:
+    today = utc_day(timezone.now())
+    for age, reserved in ((0, 0), (400, 0), (401, 0), (401, 5), (5000, 0)):
+        person = f"address:192.0.2.{age % 250}" if not reserved else "address:192.0.2.251"
+        await DailyUsage.objects.acreate(person=person, day=today - timedelta(days=age), reserved_bytes=reserved)
+    assert (await cleanup.clean(NOBODY, dry_run=True)).forgotten == 2
+    assert await DailyUsage.objects.acount() == 5
+    assert (await cleanup.clean(NOBODY)).forgotten == 2
+    kept = [((today - usage.day).days, usage.reserved_bytes) async for usage in DailyUsage.objects.order_by("day")]
+    assert kept == [(401, 5), (400, 0), (0, 0)]
+    assert (await cleanup.clean(NOBODY)).forgotten == 0

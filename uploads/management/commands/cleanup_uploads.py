@@ -11,7 +11,7 @@ from uploads.slots.control import NoAnswerError, alive_uploads
 class Command(BaseCommand):
     help = (
         "Ends what time has ended: expires overdue uploads and files, completes uploads that only lacked `finish`, "
-        "returns idle reservations, removes orphaned bytes. Safe at any time and as often as you like."
+        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days. Safe at any time and as often as you like."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,6 +33,7 @@ class Command(BaseCommand):
             if options["verbosity"] > 1:
                 for key in done:
                     self.stdout.write(f"  {key}")
+        self.stdout.write(f"{verb}forgotten of daily use: {report.forgotten}")
         if report.problems:
             raise CommandError("\n".join(report.problems))
 

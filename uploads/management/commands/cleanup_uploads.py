@@ -11,7 +11,8 @@ from uploads.slots.control import NoAnswerError, alive_uploads
 class Command(BaseCommand):
     help = (
         "Ends what time has ended: expires overdue uploads and files, completes uploads that only lacked `finish`, "
-        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days. Safe at any time and as often as you like."
+        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days. "
+        "Safe at any time and as often as you like."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

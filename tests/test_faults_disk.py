@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from devtools.client import Client, PatternSource, Refused, Upload
+from devtools.client import Client, PatternSource, Refused, Upload, sha256_of
 from devtools.faulty_server import FaultyServer
 from tests.faults import MIB, codes, ends_equal, nothing_left, readiness, until
 
@@ -218,3 +219,19 @@ async def test_sqlites_working_files_stay_where_they_are_between_requests(client
     for _ in range(3):
         await client.call("GET", "upload/quota-info")
         assert [file.stat().st_ino for file in working] == seen
+
+
+async def test_a_download_that_the_disk_breaks_off_is_never_taken_for_a_whole_one(
+    client: Client, faulty: FaultyServer
+) -> None:
+    source = PatternSource(12 * MIB)
+    upload = await client.initiate("down.bin", source.size)
+    await client.send(upload, source)
+    faulty.fail("pread", errno=errno.EIO, path="/files/", spare=2)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await client.digest_of_download(upload)
+    faulty.fail("open", errno=errno.EIO, path="/files/")
+    with pytest.raises(Refused, match="storage_unavailable"):
+        await client.digest_of_download(upload)
+    faulty.mend()
+    assert await client.digest_of_download(upload) == sha256_of(source)

@@ -9,6 +9,8 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper as DatabaseWrapper
 from django.test import Client
 
 from monitoring import consumer, snapshot
@@ -224,3 +226,30 @@ async def test_when_the_numbers_cannot_be_made_the_connection_ends_instead_of_gr
     assert (message["type"], message["code"]) == ("websocket.close", 1011)
     with pytest.raises(LookupError):
         await talk.disconnect()
+
+
+async def test_who_looks_on_when_the_database_goes_away_sees_that_and_the_last_known_figures(monkeypatch):
+    _user, session = await staff()
+    monkeypatch.setattr(consumer, "RECHECK_SECONDS", 0.0)
+    done = await database_sync_to_async(a_file)("done.bin")
+    talk = socket(session)
+    assert (await talk.connect(timeout=5))[0]
+    before = await next_where(talk, lambda message: message["today"]["attempted"])
+    keeper = get_keeper()
+    hold = await keeper.enter(str(done.pk), done.person, 1024)
+
+    def away(*_):
+        raise OperationalError("the database has not answered for 10 s")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatabaseWrapper, "ensure_connection", away)
+        patch.setattr(DatabaseWrapper, "cursor", away)
+        message = await next_where(talk, lambda message: message["alerts"] and message["running"])
+        assert [alert["code"] for alert in message["alerts"]] == ["database_failing"]
+        assert message["alerts"][0]["sentence"].endswith("the database has not answered for 10 s")
+        assert message["today"] == before["today"]
+    message = await next_where(talk, lambda message: not message["alerts"])
+    assert message["running"][0]["name"] == "done.bin"
+    await hold.release()
+    await keeper.stop()
+    await talk.disconnect()

@@ -6,9 +6,11 @@
 import { batchFacts, cancelBatch, initiateBatch, Problem, randomKey } from "./api.js";
 import { pauseBefore } from "./backoff.js";
 import { holdsEverything } from "./endings.js";
+import { gettext } from "./i18n.js";
+import { leftOut } from "./left-out.js";
 import { describe, titleInWords } from "./parts.js";
 import { Rate } from "./rate.js";
-import { explain, explainNoRoom, maySucceedLater } from "./refusals.js";
+import { explain, maySucceedLater } from "./refusals.js";
 import { FAILED, OVER, SETTLED } from "./states.js";
 import { Tally } from "./tally.js";
 import { ticketOf } from "./ticket.js";
@@ -115,6 +117,9 @@ export class Group extends EventTarget {
   #heard(upload) {
     if (!this.#order.has(upload)) return; // it has left the list
     const isNewState = this.tally.count(upload);
+    if (isNewState && upload.state === "failed" && upload.isBarred) {
+      for (const other of this.tally.list(["waiting"])) other.refuse(upload.message, true);
+    }
     this.#changed(upload);
     if (isNewState && this.batch && this.tally.open === 0) remembered(); // forgets what is over
   }
@@ -179,43 +184,32 @@ export class Group extends EventTarget {
       this.#holdBack({ code, message: problem.message, retryAfter });
       return this.#become("new");
     }
-    if (code === "daily_limit_exceeded") return this.#keepWhatFits(problem, uploads);
-    if (problem.retryable && (retryAfter ?? 0) <= LONGEST_WAIT_SECONDS) {
+    const isDay = code === "daily_limit_exceeded";
+    if (problem.retryable && !isDay && (retryAfter ?? 0) <= LONGEST_WAIT_SECONDS) {
       this.#failures += 1;
       const milliseconds = pauseBefore(this.#failures, retryAfter) * 1000;
       this.retryAt = Date.now() + milliseconds;
       this.#timer = setTimeout(() => this.tryNow(), milliseconds);
       return this.#become("lost", problem.message);
     }
-    this.#leaveOut(problem, named(problem, uploads), maySucceedLater(code));
-  }
-
-  /** Takes what fits into the day, in the order chosen. @param {Problem} problem @param {Upload[]} uploads */
-  #keepWhatFits(problem, uploads) {
-    const { unit, remaining } = problem.body;
-    let left = Number.isFinite(remaining) ? remaining : 0;
-    /** @type {Map<Upload, string>} */
-    const out = new Map();
-    for (const upload of uploads) {
-      const cost = unit === "files" ? 1 : upload.size;
-      if (cost <= left) left -= cost;
-      else out.set(upload, explainNoRoom(problem));
-    }
-    if (out.size === uploads.length) out.clear(); // then it is not about this file or that
-    this.#leaveOut(problem, out, true);
+    this.#leaveOut(problem, uploads, isDay);
   }
 
   /**
    * Nothing of the batch was announced: says which files are why, and leaves the others to somebody's decision.
-   * @param {Problem} problem @param {Map<Upload, string>} out @param {boolean} canTryAgain
+   * @param {Problem} problem @param {Upload[]} uploads @param {boolean} isDay what has no room today may have it later
    */
-  #leaveOut(problem, out, canTryAgain) {
+  #leaveOut(problem, uploads, isDay) {
     this.#announced = null;
     this.#key = "";
-    const isDay = problem.code === "daily_limit_exceeded";
+    const out = leftOut(problem, uploads);
+    const canTryAgain = maySucceedLater(problem.code);
     for (const [upload, reason] of out) if (!upload.isOver) upload.refuse(reason, isDay);
-    for (const upload of this.#uploads) upload.holdBack();
-    this.canSend = this.tally.number(["held"]) > 0 && (out.size > 0 || canTryAgain);
+    for (const upload of uploads) {
+      if (out.size > 0 || canTryAgain) upload.holdBack();
+      else if (!upload.isOver) upload.refuse(gettext("Not sent"), false);
+    }
+    this.canSend = this.tally.number(["held"]) > 0;
     this.#become("refused", out.size > 0 && !isDay ? "" : explain(problem));
   }
 
@@ -305,20 +299,4 @@ export class Group extends EventTarget {
   #changed(upload) {
     this.dispatchEvent(new CustomEvent("change", { detail: upload }));
   }
-}
-
-/**
- * Which files the refusal is about, and why (`errors`: `files.3.size`).
- * @param {Problem} problem @param {Upload[]} uploads @returns {Map<Upload, string>}
- */
-function named(problem, uploads) {
-  /** @type {{field: string, reason: string}[]} */
-  const errors = Array.isArray(problem.body.errors) ? problem.body.errors : [];
-  /** @type {Map<Upload, string>} */
-  const found = new Map();
-  for (const { field, reason } of errors) {
-    const upload = uploads[Number(/^files\.(\d+)(\.|$)/.exec(field)?.[1] ?? -1)];
-    if (upload) found.set(upload, problem.code === "file_too_large" ? explain(problem, upload.size) : reason);
-  }
-  return found;
 }

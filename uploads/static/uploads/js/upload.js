@@ -5,15 +5,12 @@
 
 import { Problem, randomKey } from "./api.js";
 import { pauseBefore } from "./backoff.js";
-import { Connection } from "./connection.js";
-import { Digest } from "./digest.js";
 import { hasNoWayBack, holdsEverything, isRetryable, isSuperseded } from "./endings.js";
-import { Unreadable } from "./file-blocks.js";
 import { readableName } from "./format.js";
-import { Rate } from "./rate.js";
 import { explain, explainEnding, maySucceedLater } from "./refusals.js";
 import { AT_THE_SERVER, OVER, PAUSABLE, UNDER_WAY } from "./states.js";
 import { announce, withdraw } from "./ticket.js";
+import { Transmission } from "./transmission.js";
 import { forget, remember, settle } from "./unfinished.js";
 
 /** @typedef {import("./states.js").State} State @typedef {import("./ticket.js").Ticket} Ticket */
@@ -22,8 +19,6 @@ import { forget, remember, settle } from "./unfinished.js";
 export const LONGEST_WAIT_SECONDS = 15 * 60;
 /** A lost upload that comes back sooner than this keeps its place among those at the server. */
 const KEEPS_PLACE_SECONDS = 60;
-/** All is stored and only the digest is missing: the slot is given back after this time, until the digest is there. */
-const HOLD_FOR_DIGEST_MS = 15_000;
 /** A connection that held for this long makes its loss a new one, not one more in a row. */
 const STEADY_MS = 30_000;
 
@@ -42,10 +37,8 @@ export class Upload extends EventTarget {
   /** @type {Ticket | null} */
   #ticket;
   #fromEarlier;
-  /** @type {Connection | null} */
-  #connection = null;
-  /** @type {Digest | null} */
-  #digest = null;
+  /** Made when there is something to send: thousands of files may wait. @type {Transmission | null} */
+  #transmission = null;
   #failures = 0;
   #connectedAt = 0;
   #keepsPlace = false;
@@ -53,7 +46,6 @@ export class Upload extends EventTarget {
   #timer;
   /** Grows whenever what is under way becomes void, so that a late answer is known as late. */
   #turn = 0;
-  #rate = new Rate();
 
   /** Resolved once the upload has asked for its place in line, or will not. */
   asked;
@@ -79,6 +71,8 @@ export class Upload extends EventTarget {
   result = null;
   /** Whether "try again" makes sense for a failed upload. */
   canRetry = false;
+  /** The person may not send at all, and so none of the others either. */
+  isBarred = false;
   /** Goes before others that wait on this device: somebody asked for it. */
   urgent = false;
 
@@ -127,7 +121,7 @@ export class Upload extends EventTarget {
 
   /** Bytes per second, or null while too little is known. */
   get speed() {
-    return this.#state === "uploading" ? this.#rate.value : null;
+    return this.#state === "uploading" ? (this.#transmission?.speed ?? null) : null;
   }
 
   /** Whether it needs one of the few places that the page keeps at the server. */
@@ -181,8 +175,7 @@ export class Upload extends EventTarget {
   useFile(file) {
     const same =
       file.name === this.#file.name && file.size === this.size && file.lastModified === this.#file.lastModified;
-    this.#stop();
-    this.#dropDigest();
+    this.#end();
     if (!same) {
       this.#tellCancelled(this.#ticket);
       this.#abandon();
@@ -200,8 +193,7 @@ export class Upload extends EventTarget {
 
   /** It was cancelled at the server already. */
   cancelledElsewhere() {
-    this.#stop();
-    this.#dropDigest();
+    this.#end();
     this.#abandon();
     this.#become("cancelled");
   }
@@ -263,13 +255,12 @@ export class Upload extends EventTarget {
 
   /** The network may have changed under an open connection. */
   doubt() {
-    this.#connection?.doubt();
+    this.#transmission?.doubt();
   }
 
   /** Lets go of everything, as when the entry leaves the list. */
   dispose() {
-    this.#stop();
-    this.#dropDigest();
+    this.#end();
   }
 
   // --- Announcing ---
@@ -291,7 +282,7 @@ export class Upload extends EventTarget {
       const message = explain(error);
       if (holdsEverything(error)) this.#yieldTo(error.code, message, error.retryAfter);
       else if (error.retryable) this.#comeBack(message, error.retryAfter);
-      else this.#fail(message, maySucceedLater(error.code));
+      else this.#fail(message, error.code);
     }
   }
 
@@ -299,16 +290,20 @@ export class Upload extends EventTarget {
 
   /** @param {{quietly?: boolean}} [how] quietly: the view goes on to show what was last known */
   #connect({ quietly = false } = {}) {
-    const ticket = this.#ticket;
-    if (!ticket) return;
-    const turn = ++this.#turn;
-    this.#connection?.pause();
+    if (!this.#ticket) return;
+    this.#turn += 1;
     this.#connectedAt = performance.now();
     if (!quietly) {
       this.place = null;
       this.#become("connecting");
     }
-    this.#connection = new Connection(ticket.uploadUrl, ticket.token, this.#file, {
+    this.#transmission ??= this.#newTransmission();
+    this.#transmission.open(this.#ticket, Promise.race([this.after, wait(ORDER_MS)]));
+  }
+
+  #newTransmission() {
+    return new Transmission(this.#file, {
+      started: () => this.#tellAsked(),
       queued: (place) => {
         this.place = place;
         this.#become("queued");
@@ -316,71 +311,38 @@ export class Upload extends EventTarget {
       ready: (offset) => {
         this.#fromEarlier = false;
         this.stored = offset;
-        this.#rate.reset();
-        this.#rate.add(offset);
-        this.#digestTo(offset);
         this.#become("uploading");
       },
       progress: (stored) => {
         if (stored > this.stored) this.#failures = 0; // it moves, so the next loss is a new one
         this.stored = stored;
-        this.#rate.add(stored);
         this.#changed();
       },
-      sent: async (start, block) => this.#digest?.add(start, block),
-      unreadable: () => this.#becomeUnreadable(),
-      sentAll: () => this.#finish(turn),
+      isStored: () => this.stored === this.size,
+      finishing: () => this.#become("finishing"),
+      digested: () => this.#connect(),
       verifying: () => {
         this.stored = this.size;
         this.#become("verifying");
       },
       success: (success) => this.#succeed(success),
-      cancelled: () => {
-        this.#release();
-        this.#abandon();
-        this.#become("cancelled");
-      },
-      started: () => this.#tellAsked(),
-      ended: (ending) => this.#ended(ending, turn),
-    }, Promise.race([this.after, wait(ORDER_MS)]));
-  }
-
-  /** Says `finish` once the digest is there. @param {number} turn */
-  async #finish(turn) {
-    const digest = this.#digestTo(this.size);
-    const connection = this.#connection;
-    const giveBackSlot = setTimeout(() => {
-      if (turn !== this.#turn || this.stored < this.size) return;
-      connection?.pause();
-      this.#become("finishing");
-    }, HOLD_FOR_DIGEST_MS);
-    try {
-      const sha256 = await digest.result;
-      if (turn !== this.#turn) return;
-      if (this.#state === "finishing") this.#connect();
-      else connection?.finish(sha256);
-    } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
-      if (turn === this.#turn) this.#becomeUnreadable();
-    } finally {
-      clearTimeout(giveBackSlot);
-    }
+      cancelled: () => this.cancelledElsewhere(),
+      unreadable: () => this.#becomeUnreadable(),
+      ended: (ending) => this.#ended(ending),
+    });
   }
 
   /** @param {import("./connection.js").Success} success */
   #succeed(success) {
-    this.#stop();
-    this.#dropDigest();
+    this.#end();
     this.stored = this.size;
     this.result = success;
     if (this.#ticket) settle(this.#ticket);
     this.#become("done");
   }
 
-  /** @param {import("./connection.js").Ending} ending @param {number} turn */
-  #ended(ending, turn) {
-    this.#connection = null;
-    if (turn !== this.#turn) return;
+  /** @param {import("./connection.js").Ending} ending */
+  #ended(ending) {
     if (isSuperseded(ending)) {
       this.#release();
       return this.#become("elsewhere");
@@ -399,7 +361,7 @@ export class Upload extends EventTarget {
     if (holdsEverything(ending)) return this.#yieldTo(ending.code, message, ending.retryAfter);
     if (isRetryable(ending)) return this.#comeBack(ending.detail && message, ending.retryAfter);
     if (hasNoWayBack(ending)) this.#abandon();
-    this.#fail(message, maySucceedLater(ending.code));
+    this.#fail(message, ending.code);
   }
 
   // --- Ends and pauses ---
@@ -417,7 +379,7 @@ export class Upload extends EventTarget {
 
   /** @param {string} message @param {number | null} retryAfter seconds */
   #comeBack(message, retryAfter) {
-    if (retryAfter && retryAfter > LONGEST_WAIT_SECONDS) return this.#fail(message, true);
+    if (retryAfter && retryAfter > LONGEST_WAIT_SECONDS) return this.#fail(message, "");
     this.#release();
     this.#failures += 1;
     const seconds = pauseBefore(this.#failures, retryAfter);
@@ -428,16 +390,16 @@ export class Upload extends EventTarget {
     this.#become("lost", message);
   }
 
-  /** @param {string} message @param {boolean} canRetry */
-  #fail(message, canRetry) {
+  /** @param {string} message @param {string} code of the cause */
+  #fail(message, code) {
     this.#stop();
-    this.canRetry = canRetry;
+    this.canRetry = maySucceedLater(code);
+    this.isBarred = code === "forbidden";
     this.#become("failed", message);
   }
 
   #becomeUnreadable() {
-    this.#stop();
-    this.#dropDigest();
+    this.#end();
     this.#become("unreadable");
   }
 
@@ -472,21 +434,15 @@ export class Upload extends EventTarget {
   }
 
   #release() {
-    this.#connection?.pause();
-    this.#connection = null;
+    this.#transmission?.pause();
     this.place = null;
   }
 
-  /** @param {number} offset where the bytes end that are at the server */
-  #digestTo(offset) {
-    this.#digest ??= new Digest(this.#file);
-    this.#digest.readTo(offset);
-    return this.#digest;
-  }
-
-  #dropDigest() {
-    this.#digest?.stop();
-    this.#digest = null;
+  /** Lets go of the digest as well: the file is not sent again as it is. */
+  #end() {
+    this.#stop();
+    this.#transmission?.stop();
+    this.#transmission = null;
   }
 
   /** @param {State} state @param {string} [message] */

@@ -169,7 +169,21 @@ def test_a_person_who_may_not_send_is_told_so_once_for_all_files(open_page: Open
     expect(upload.group().get_by_role("button", name="again")).to_have_count(0)
     upload.page.clock.run_for(600_000)
     assert len(calls) == 1
-    expect(upload.in_state("held")).to_have_count(5)
+    expect(upload.in_state("refused")).to_have_count(5)
+
+
+def test_a_person_who_is_barred_on_the_way_does_not_knock_for_every_file(open_page: OpenPage) -> None:
+    def bar(server: PlayedServer, socket: WebSocketRoute, heard: Any) -> bool:
+        server.refuse(socket, "forbidden", 1008, False)
+        return True
+
+    upload = open_page()
+    server = PlayedServer(upload, 1, bar)
+    drop(upload, 150)
+    expect(upload.group()).to_contain_text("refused")
+    expect(upload.in_state("waiting")).to_have_count(0)
+    expect(upload.row("file 149.bin")).to_contain_text("About forbidden.")
+    assert len(server.connections) <= 8
 
 
 def test_a_lost_answer_to_a_batch_makes_no_second_one(open_page: OpenPage) -> None:

@@ -176,7 +176,7 @@ def test_a_file_deleted_below_loses_its_link_above_and_its_batch_is_one_click_aw
     expect(upload.in_state("done")).to_have_count(2)
     mine = upload.page.locator("ddx-my-files")
     mine.locator("summary").click()
-    together = mine.get_by_role("link", name="All files that were sent together with regret.txt")
+    together = mine.get_by_role("link", name="Sent together")
     expect(together).to_have_attribute("href", upload.batch_link())
     upload.button("Delete regret.txt").click()
     upload.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -200,3 +200,18 @@ def test_one_of_many_files_is_found_by_its_name(
     expect(page.get_by_text("1 of 30 shown")).to_be_visible()
     page.get_by_label("Find a file").fill("")
     expect(page.locator("[data-file]:visible")).to_have_count(30)
+
+
+def test_a_page_that_waits_for_files_outlives_a_server_that_is_away(
+    open_page: OpenPage, make_file: MakeFile, server: ServerProcess, new_context: Callable[..., BrowserContext]
+) -> None:
+    upload = open_page()
+    upload.network.slow_down(2 * MIB)
+    upload.choose(make_file("one.bin", 8 * MIB), make_file("two.bin", 8 * MIB))
+    page = new_context().new_page()
+    page.goto(upload.batch_link())
+    with page.expect_event("requestfailed"):
+        server.stop()
+    server.restart()
+    upload.network.slow_down(0)
+    expect(page.get_by_role("link", name="Download")).to_have_count(2)

@@ -342,6 +342,20 @@ def test_nothing_is_said_of_limits_where_there_are_none(open_page: OpenPage) -> 
     expect(upload.page.locator("ddx-quota")).to_be_hidden()
 
 
+def test_a_name_written_from_right_to_left_begins_where_the_others_do(open_page: OpenPage, make_file: MakeFile) -> None:
+    upload = open_page()
+    upload.choose(make_file("latin.txt", 10), make_file("قائمة.txt", 10))
+    expect(upload.in_state("done")).to_have_count(2)
+    edges = upload.page.evaluate(
+        """() => [...document.querySelectorAll("ddx-upload-row .row-name")].map((name) => {
+          const range = document.createRange();
+          range.selectNodeContents(name);
+          return Math.round(range.getBoundingClientRect().left);
+        })"""
+    )
+    assert edges[0] == edges[1]
+
+
 def test_sizes_read_the_same_on_every_page(open_page: OpenPage) -> None:
     sizes = [0, 1, 1023, 1024, 10_235, 9999, 102_349, MIB - 1, MIB * 1023 + 600_000, MIB * 9 // 8 * 1024, 5 * 1024**4]
     written = open_page().page.evaluate(

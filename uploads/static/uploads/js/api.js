@@ -134,6 +134,16 @@ export const myFiles = (cursor) => call("GET", cursor ? `files?cursor=${encodeUR
 
 export const quotaInfo = () => call("GET", "upload/quota-info");
 
+/** This page as the server would make it now; null where it cannot at the moment. @returns {Promise<string | null>} */
+export async function pageNow() {
+  try {
+    const answer = await fetch(location.href);
+    return answer.status === 429 || answer.status >= 500 ? null : await answer.text();
+  } catch {
+    return null; // no network
+  }
+}
+
 /** A random key; `randomUUID` is missing where a page came over plain HTTP from another machine. */
 export function randomKey() {
   if (crypto.randomUUID) return crypto.randomUUID();

@@ -4,7 +4,7 @@
  */
 
 import { announce } from "./announce.js";
-import { batchFacts, Problem } from "./api.js";
+import { batchFacts, pageNow, Problem } from "./api.js";
 import { find, setText } from "./dom.js";
 import { formatCount, formatSize, formatTime } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
@@ -33,9 +33,11 @@ const rows = new Map();
 
 /** Asks again and again while files come and somebody looks. @param {HTMLElement} element @param {string} id */
 async function follow(element, id) {
-  const pause = LEAST_PAUSE_MS + PAUSE_MS_A_FILE * Number(element.dataset.files);
+  const usual = LEAST_PAUSE_MS + PAUSE_MS_A_FILE * Number(element.dataset.files);
+  let pause = usual;
   while (head().dataset.status === "uploading") {
     await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = usual;
     await visible();
     try {
       const facts = await batchFacts(id);
@@ -44,6 +46,7 @@ async function follow(element, id) {
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (!error.retryable) return location.reload();
+      pause = Math.max(usual, (error.retryAfter ?? 0) * 1000);
     }
   }
 }
@@ -109,12 +112,8 @@ function showTotal(files) {
 
 /** Takes the head as it is now at the server. */
 async function renewHead() {
-  let text;
-  try {
-    text = await (await fetch(location.href)).text();
-  } catch {
-    return; // no network: asked again in a moment
-  }
+  const text = await pageNow();
+  if (text === null) return; // asked again in a moment
   const fresh = new DOMParser().parseFromString(text, "text/html").querySelector(".batch-head");
   if (!(fresh instanceof HTMLElement)) return location.reload();
   head().replaceWith(fresh);

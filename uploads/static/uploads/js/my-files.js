@@ -41,6 +41,8 @@ function statusInWords(status) {
 export class MyFiles extends HTMLElement {
   /** @type {string | null} */
   #next = null;
+  /** The batch of the last item shown. @type {string | null} */
+  #batch = null;
 
   connectedCallback() {
     find("[data-action=more]", HTMLButtonElement, this).addEventListener("click", () => this.#load(this.#next));
@@ -65,7 +67,8 @@ export class MyFiles extends HTMLElement {
     this.#say("");
     this.#next = page.next ?? null;
     const list = find("ul", HTMLUListElement, this);
-    const items = page.items.map((/** @type {Item} */ item) => this.#item(item));
+    if (!cursor) this.#batch = null;
+    const items = page.items.flatMap((/** @type {Item} */ item) => [...this.#head(item), this.#item(item)]);
     if (cursor) list.append(...items);
     else list.replaceChildren(...items);
     find("[data-action=more]", HTMLButtonElement, this).hidden = !this.#next;
@@ -75,6 +78,22 @@ export class MyFiles extends HTMLElement {
   /** @param {string} sentence */
   #say(sentence) {
     find(".section-error", HTMLElement, this).textContent = sentence;
+  }
+
+  /** The link of a batch, above the first of its files. @param {Item} item */
+  #head({ batch_url: url = null, filename }) {
+    if (url === this.#batch) return [];
+    this.#batch = url;
+    if (!url) return [];
+    const about = fill(gettext("Copy the link of all files that were sent with %(name)s"), { name: readableName(filename) });
+    return [
+      element(
+        "li",
+        { class: "batch-line" },
+        element("a", { href: url }, gettext("Sent together")),
+        copyButton(url, gettext("Copy link"), about),
+      ),
+    ];
   }
 
   /** @param {Item} item */
@@ -89,22 +108,17 @@ export class MyFiles extends HTMLElement {
     } else if (OPEN.has(item.status)) {
       actions.append(iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => this.#cancel(item)));
     }
-    const facts = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)].join(" · ");
-    const words = element("p", { class: "row-words" }, facts);
-    if (item.batch_url) {
-      const about = fill(gettext("All files that were sent together with %(name)s"), { name });
-      words.append(" · ", element("a", { href: item.batch_url, "aria-label": about }, gettext("Sent together")));
-    }
+    const words = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)].join(" · ");
     return element(
       "li",
-      { "data-file": item.file_id, "data-state": item.status },
+      { "data-file": item.file_id, "data-state": item.status, class: item.batch_url ? "of-batch" : "" },
       element(
         "div",
         { class: "row-text" },
         isComplete
           ? element("a", { href: url, class: "row-name", title: name }, element("bdi", {}, name))
           : element("bdi", { class: "row-name", title: name }, name),
-        words,
+        element("p", { class: "row-words" }, words),
       ),
       actions,
     );

@@ -4,7 +4,7 @@
  */
 
 import { announce } from "./announce.js";
-import { fileFacts, Problem } from "./api.js";
+import { fileFacts, pageNow, Problem } from "./api.js";
 import "./copy-button.js";
 import { find } from "./dom.js";
 import { formatTime } from "./format.js";
@@ -43,12 +43,8 @@ function showProgress(offset, size) {
 
 /** Takes this page's words as they are now. */
 async function renew() {
-  let text;
-  try {
-    text = await (await fetch(location.href)).text();
-  } catch {
-    return; // no network: asked again in a moment
-  }
+  const text = await pageNow();
+  if (text === null) return; // asked again in a moment
   const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("[data-file-id]");
   if (!(fresh instanceof HTMLElement)) return location.reload();
   const before = card();

@@ -60,7 +60,7 @@ export class UnfinishedList extends HTMLElement {
       if (!items.has(key)) items.set(key, []);
       items.get(key)?.push(entry);
     }
-    return [...items.values()].map((entries) => [entries[0], entries]);
+    return [...items.values()].map((entries) => [entries[0], entries.sort(byPlace)]);
   }
 
   /** Learns how far it came, and whether it is over. @param {Unfinished} entry */
@@ -164,6 +164,11 @@ export class UnfinishedList extends HTMLElement {
     );
   }
 }
+
+const { compare } = new Intl.Collator(undefined, { numeric: true });
+
+/** By folder, then by name: what is remembered has no order. @param {Unfinished} a @param {Unfinished} b */
+const byPlace = (a, b) => compare(a.path ?? "", b.path ?? "") || compare(a.name, b.name);
 
 /** Which files have to be chosen again. @param {Unfinished[]} entries */
 function names(entries) {

@@ -25,7 +25,7 @@ const SHOWN = {
   now: (group) => group.standing === "lost",
   pause: (group) => group.tally.number(PAUSABLE) > 0,
   resume: (group) => group.tally.number(["paused"]) > 0,
-  retry: (group) => group.failed.length > 0,
+  retry: (group) => group.standing !== "refused" && group.failed.length > 0,
   clear: (group) => group.tally.number(group.tally.open ? SETTLED : OVER) > 0,
   cancel: (group) => group.tally.open > 0,
 };
@@ -260,13 +260,21 @@ function wordsOn(name, group) {
 
 /** What the link is good for, or why there is none yet. @param {Group} group */
 function noteOf(group) {
-  if (group.batch) {
-    if (group.tally.open === 0) return gettext("Whoever has this link sees these files and can download them.");
-    return gettext("Share this link now: whoever has it can download each file as soon as it is complete.");
-  }
   if (group.standing === "announcing") return gettext("The link is being made.");
   if (group.standing === "new") return gettext("The link comes when the turn of these files nears.");
-  return "";
+  if (!group.batch) return "";
+  const { tally } = group;
+  const apart = group.uploads.filter((upload) => upload.isApart && upload.state === "done").length;
+  const complete = tally.number(["done"]) + tally.cleared - apart;
+  if (tally.open) return gettext("Share this link now: whoever has it can download each file as soon as it is complete.");
+  if (complete === 0) return gettext("No file can be downloaded behind this link.");
+  if (complete === tally.files) return gettext("Whoever has this link sees these files and can download them.");
+  const sentence = ngettext(
+    "Whoever has this link can download %(n)s of these files.",
+    "Whoever has this link can download %(n)s of these files.",
+    complete,
+  );
+  return fill(sentence, { n: formatCount(complete) });
 }
 
 /** @param {Group} group */

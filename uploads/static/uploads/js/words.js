@@ -2,7 +2,6 @@
 
 import { formatCount, formatDuration, formatSize, formatSpeed } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
-import { FAILED } from "./states.js";
 
 /** @typedef {import("./upload.js").Upload} Upload @typedef {import("./group.js").Group} Group */
 
@@ -116,7 +115,8 @@ export function countsInWords(tally) {
     [tally.number(["paused"]), gettext("%(n)s paused")],
     [tally.number(["lost"]), gettext("%(n)s without a connection")],
     [done, gettext("%(n)s complete")],
-    [tally.number(FAILED), gettext("%(n)s failed")],
+    [tally.number(["failed", "unreadable"]), gettext("%(n)s failed")],
+    [tally.number(["refused"]), gettext("%(n)s refused")],
     [tally.number(["cancelled"]), gettext("%(n)s cancelled")],
   ];
   return counts

@@ -249,6 +249,46 @@ def test_fifteen_hundred_files_become_two_batches_and_the_second_waits_until_its
     expect(upload.page.locator("ddx-upload-row")).not_to_have_count(1500)
 
 
+def test_many_files_are_divided_by_number_and_by_what_a_request_may_hold(open_page: OpenPage) -> None:
+    upload = open_page()
+    sizes = upload.page.evaluate(
+        """async () => {
+          const {describe, divide} = await import("/static/uploads/js/parts.js");
+          const many = (count, name, path) => Array.from({length: count}, () => ({file: new File([], name), path}));
+          const measure = (part) => {
+            const files = part.map(({file, path}) => describe(file, path));
+            return [part.length, new Blob([JSON.stringify({files, title: "x".repeat(255)})]).size];
+          };
+          const [face, letter] = [0x1f600, 0x939].map((point) => String.fromCodePoint(point));
+          const long = divide(many(1000, face.repeat(127), letter.repeat(1000)));
+          return [divide(many(2001, "a.txt", "")).map(measure), long.map(measure), divide([])];
+        }"""
+    )
+    by_number, by_bytes, nothing = sizes
+    assert [count for count, _size in by_number] == [1000, 1000, 1]
+    assert sum(count for count, _size in by_bytes) == 1000
+    assert len(by_bytes) == 2
+    assert all(size < 2 * 1024 * 1024 for _count, size in by_bytes)
+    assert nothing == []
+
+
+def test_a_batch_that_is_given_up_while_it_is_announced_is_cancelled_by_one_call(open_page: OpenPage) -> None:
+    held: list[Route] = []
+    calls: list[str] = []
+    upload = open_page()
+    upload.page.route("**/api/v1/batch/initiate", lambda route: held.append(route))
+    upload.page.on("request", lambda request: calls.append(request.url) if "cancel" in request.url else None)
+    upload.choose(*[payload(f"{number}.bin", 1) for number in range(5)])
+    until(upload.page, lambda: held)
+    upload.button("Cancel all").click()
+    upload.page.get_by_role("dialog").get_by_role("button", name="Cancel all").click()
+    expect(upload.in_state("cancelled")).to_have_count(5)
+    with upload.page.expect_response("**/api/v1/batch/cancel/*") as answer:
+        held[0].continue_()
+    assert answer.value.json() == {"cancelled": 5}
+    assert len(calls) == 1
+
+
 def test_pausing_all_and_going_on_keeps_to_those_that_were_paused(open_page: OpenPage) -> None:
     upload = open_page()
     server = PlayedServer(upload, 1, wait_in_line)

@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from devtools.server_process import ServerProcess
 from tests.browser.conftest import MIB, UploadPage
 from tests.browser.network import Network
+from tests.browser.played import payload, problem
 
 AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text()
 WIDTHS = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 900}}
@@ -80,6 +81,35 @@ def test_the_pages_fit_and_can_be_used_by_everybody(
     look_at(page, f"share-coming-{device}-{scheme}")
     page.goto(f"{network.url}/f/nothing")
     look_at(page, f"not-found-{device}-{scheme}")
+
+
+@pytest.mark.parametrize(("device", "scheme"), [("phone", "light"), ("desktop", "dark")])
+def test_refusals_and_pauses_fit_and_can_be_used_by_everybody(
+    network: Network, new_context: Callable[..., BrowserContext], device: str, scheme: str
+) -> None:
+    context = new_context(viewport=WIDTHS[device], color_scheme=scheme, reduced_motion="reduce")
+    upload = UploadPage(context.new_page(), network).open()
+    errors = [{"field": "files.1.filename", "reason": "Files of this type are not accepted here."}]
+    refusal = problem("file_type_blocked", 415, False, errors=errors)
+    upload.page.route("**/api/v1/batch/initiate", refusal, times=1)
+    upload.choose(*[payload(name, 10) for name in ("a.txt", LONG_NAME, "c.txt")])
+    expect(upload.button("Send the other 2 files")).to_be_visible()
+    look_at(upload.page, f"upload-refused-{device}-{scheme}")
+    pause = problem("maintenance", 503, True, retry_after=600)
+    upload.page.route("**/api/v1/batch/initiate", pause, times=1)
+    upload.button("Send the other 2 files").click()
+    expect(upload.page.locator("ddx-hold")).to_be_visible()
+    look_at(upload.page, f"upload-hold-{device}-{scheme}")
+    upload.network.slow_down(100_000)
+    upload.page.locator("ddx-hold").get_by_role("button", name="Try now").click()
+    expect(upload.in_state("done")).to_have_count(2)
+    upload.choose(payload("large one.bin", 2 * MIB), payload("large two.bin", 2 * MIB))
+    upload.wait_for_progress("large two.bin", 0)
+    expect(upload.page.locator("a.batch-link")).to_have_count(2)
+    upload.page.on("dialog", lambda dialog: dialog.accept())
+    upload.page.reload()
+    upload.page.get_by_text("Which files these are").click()
+    look_at(upload.page, f"upload-unfinished-{device}-{scheme}")
 
 
 def test_the_language_is_switched_at_the_foot_of_the_page(

@@ -36,6 +36,7 @@ export class Group extends EventTarget {
   #uploads = [];
   /** The order in which they were chosen. @type {Map<Upload, number>} */
   #order = new Map();
+  #counted = 0;
   #key = "";
   /** What the announcement under way speaks of; the same again where its answer was lost. @type {Upload[] | null} */
   #announced = null;
@@ -105,7 +106,7 @@ export class Group extends EventTarget {
   /** @param {Upload[]} uploads */
   add(uploads) {
     for (const upload of uploads) {
-      this.#order.set(upload, this.#order.size);
+      this.#order.set(upload, (this.#counted += 1));
       this.tally.count(upload);
       upload.addEventListener("change", () => this.#heard(upload));
       upload.addEventListener("holdback", (event) => this.#holdBack(/** @type {CustomEvent} */ (event).detail));
@@ -158,9 +159,9 @@ export class Group extends EventTarget {
       const files = uploads.map((upload) => describe(upload.file, upload.path));
       const answer = await initiateBatch(files, this.title, this.#key);
       this.#token = answer.files[0].upload_token;
-      // Given up in the meantime.
-      if (turn !== this.#turn) return void cancelBatch(answer.batch_id, this.#token).catch(() => {});
-      this.#admit(uploads, answer);
+      const isGivenUp = turn !== this.#turn || uploads.every((upload) => upload.isOver);
+      if (isGivenUp) cancelBatch(answer.batch_id, this.#token).catch(() => {}); // or it expires by itself
+      else this.#admit(uploads, answer);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (turn === this.#turn) this.#hearRefusal(error, uploads);

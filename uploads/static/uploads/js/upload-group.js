@@ -164,7 +164,9 @@ export class UploadGroup extends HTMLElement {
     this.toggleAttribute("data-over", isOver);
     this.#offerLink(group);
     setText(this.#note, noteOf(group));
-    setText(this.#message, messageOf(group));
+    const message = messageOf(group);
+    if (group.standing === "refused" && message && message !== this.#message.textContent) announce(message);
+    setText(this.#message, message);
     this.#showButtons(group);
     const isComplete = isOver && tally.files > 0 && tally.number(["done"]) + tally.cleared === tally.files;
     if (isComplete && !this.#isComplete) announce(fill(gettext("%(name)s: complete."), { name: groupName(group) }));

@@ -18,12 +18,12 @@ const quota = find("ddx-quota", QuotaMeter);
 /** The upload whose file is being chosen again. @type {import("./upload.js").Upload | null} */
 let wanting = null;
 
-const uploadIds = () =>
-  queue.groups.flatMap(({ uploads }) => uploads.flatMap(({ fileId, isOver }) => (fileId && !isOver ? [fileId] : [])));
+const uploads = () => queue.groups.flatMap((group) => [...group.uploads]);
+const openIds = () => uploads().flatMap(({ fileId, isOver }) => (fileId && !isOver ? [fileId] : []));
 
 find("ddx-upload-list", UploadList).show(queue);
 find("ddx-hold", HoldNotice).show(queue.hold, () => queue.tryNow());
-answerOtherTabs(uploadIds);
+answerOtherTabs(openIds);
 
 dropzone.addEventListener("files", async (event) => {
   /** @type {import("./dropped.js").Chosen[]} */
@@ -35,7 +35,7 @@ dropzone.addEventListener("files", async (event) => {
   } else {
     await unfinished.ready;
     queue.add(files, unfinished.entries);
-    unfinished.drop(new Set(uploadIds()));
+    unfinished.drop(new Set(uploads().map(({ fileId }) => fileId)));
   }
   quota.refresh();
 });

@@ -145,6 +145,44 @@ async def test_maintenance_ends_all_uploads_and_their_clients_come_back_by_thems
     assert code == 0, "maintenance is no fault of the file"
 
 
+async def read_into(data: bytearray, content: aiohttp.StreamReader) -> None:
+    async with asyncio.timeout(30):
+        while part := await content.readany():
+            data += part
+
+
+@pytest.mark.parametrize("shut", ["maintenance", "a block"])
+async def test_a_running_download_breaks_off_and_can_be_resumed_later(server: ServerProcess, shut: str) -> None:
+    source = PatternSource(64_000_000)
+    async with Client(server.url, Who(HERE).headers) as client, Client(server.url, Who(THERE).headers) as other:
+        upload = await client.initiate("film.mkv", source.size)
+        await client.send(upload, source)
+        async with (
+            client.http.get(upload.answer["download_url"]) as download,
+            other.http.get(upload.answer["download_url"]) as others,
+        ):
+            began = bytearray(await download.content.readexactly(1_000_000))
+            await others.content.readexactly(1_000_000)
+            if shut == "maintenance":
+                begin_maintenance(server)
+            else:
+                block(server, network=HERE)
+            await seen(server, 503 if shut == "maintenance" else 403, Who(HERE))
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await read_into(began, download.content)
+            if shut == "a block":
+                assert len(await others.content.read()) == source.size - 1_000_000, "nobody else is meant"
+        assert len(began) < source.size
+        open_all(server)
+        await seen(server, 200, Who(HERE))
+        async with client.http.get(
+            upload.answer["download_url"], headers={"Range": f"bytes={len(began)}-"}
+        ) as download:
+            assert download.status == 206
+            whole = began + await download.content.read()
+        assert whole == source.read(0, source.size)
+
+
 async def test_who_waits_in_line_is_sent_away_as_well(start_server: Any) -> None:
     server = start_server(MAX_CONCURRENT_UPLOADS="1")
     async with Client(server.url) as client:

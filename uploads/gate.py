@@ -3,13 +3,14 @@
 Programs get a problem document, people a page.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, cast
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
 
@@ -31,7 +32,13 @@ def doors_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Ht
     if iscoroutinefunction(get_response):
 
         async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            return await _refusal(request) or await get_response(request)
+            if (refusal := await _refusal(request)) is not None:
+                return refusal
+            response: HttpResponseBase = await get_response(request)
+            if isinstance(response, StreamingHttpResponse) and response.is_async and (persons := _persons_of(request)):
+                blocks = cast("AsyncGenerator[bytes]", response.streaming_content)
+                response.streaming_content = _while_open(blocks, persons)
+            return response
 
         return asynchronous
 
@@ -39,6 +46,20 @@ def doors_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Ht
         return async_to_sync(_refusal)(request) or get_response(request)
 
     return synchronous
+
+
+async def _while_open(blocks: AsyncGenerator[bytes], persons: tuple[str, ...]) -> AsyncIterator[bytes]:
+    """Pass a download on for as long as its door is open; then its connection breaks, and it can be resumed later."""
+    async with contextlib.aclosing(blocks):
+        async for block in blocks:
+            await doors.refuse_closed(*persons)
+            yield block
+
+
+def _persons_of(request: HttpRequest) -> tuple[str, ...]:
+    """Who came in by a door that can be shut; nobody where it is always open."""
+    persons: tuple[str, ...] = getattr(request, "persons", ())
+    return persons
 
 
 async def _refusal(request: HttpRequest) -> HttpResponseBase | None:
@@ -66,6 +87,7 @@ async def _knock(request: HttpRequest) -> None:
             persons.append(account_person(user.pk).key)
     if (error := doors.refusal(now_closed, persons)) is not None:
         raise error
+    request.persons = tuple(persons)  # type: ignore[attr-defined]
     if is_initiation:
         # Before it counts: another site's page must not use up its visitors' rate.
         refuse_foreign(request)

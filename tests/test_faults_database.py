@@ -63,9 +63,9 @@ def postgres() -> Iterator[PrivatePostgres]:
 def on_sqlite(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     data = tmp_path_factory.mktemp("sqlite") / "data"
     shutil.copytree(prepared_data_dir, data)
-    # That of the settings wins for these tests over what the machine's own variables say.
     server = FaultyServer(data, {"FAULTS_PATIENCE": "1", "DATABASE_URL": ""})
-    prepare({"DATA_DIR": str(data), **server.overrides})
+    if not (data / "directdrivex.sqlite3").exists():  # the tests' own database is another
+        prepare({"DATA_DIR": str(data), **server.overrides})
     server.start()
     yield server
     server.stop()

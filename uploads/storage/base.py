@@ -7,6 +7,7 @@ slots or the database, and is the only one who knows how much of an upload is re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 Buffer = bytes | bytearray | memoryview
 
@@ -21,6 +22,14 @@ class StorageUnavailableError(StorageError):
 
 class StorageFullError(StorageError):
     """No room is left. What was stored before is still stored."""
+
+
+class BudgetSpentError(StorageFullError):
+    """A day's budget is spent: there is room, but not before `until` (an aware time). An upload waits in line."""
+
+    def __init__(self, message: str, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class ObjectMissingError(StorageError):

@@ -1,0 +1,1 @@
+"""Files on Google Drive, through its resumable uploads and without a temporary copy (docs/drive.md)."""

@@ -62,16 +62,6 @@ def test_of_twelve_files_five_run_at_once_and_all_arrive(
     open_page: OpenPage, make_file: MakeFile, server: ServerProcess
 ) -> None:
     upload = open_page()
-    upload.page.evaluate(
-        """() => {
-          window.mostRunning = 0;
-          const list = document.querySelector("ddx-upload-list");
-          new MutationObserver(() => {
-            const running = list.querySelectorAll("[data-state=uploading], [data-state=verifying]").length;
-            window.mostRunning = Math.max(window.mostRunning, running);
-          }).observe(list, {subtree: true, attributes: true, attributeFilter: ["data-state"]});
-        }"""
-    )
     files = [make_file(f"part {number:02}.bin", 12 * MIB + number) for number in range(12)]
     upload.choose(*files)
     most = 0
@@ -82,8 +72,8 @@ def test_of_twelve_files_five_run_at_once_and_all_arrive(
         return upload.in_state("done").count() == 12
 
     until(upload.page, all_done)
+    # Only the server knows: the page may hear that the next one has a slot before it hears that the last one is done.
     assert 1 < most <= 5
-    assert 1 < upload.page.evaluate("window.mostRunning") <= 5
     until(upload.page, lambda: running_now(server) == 0)  # the figure may be a second old
     for file in files:
         assert downloaded_from(upload.link_of(file.name), upload) == sha256_of(file)

@@ -85,7 +85,7 @@ export class MyFiles extends HTMLElement {
     if (url === this.#batch) return [];
     this.#batch = url;
     if (!url) return [];
-    const about = fill(gettext("Copy the link of all files that were sent with %(name)s"), { name: readableName(filename) });
+    const about = fill(gettext("Copy link of all files that were sent with %(name)s"), { name: readableName(filename) });
     return [
       element(
         "li",

@@ -22,8 +22,11 @@ const KEEPS_PLACE_SECONDS = 60;
 /** A connection that held for this long makes its loss a new one, not one more in a row. */
 const STEADY_MS = 30_000;
 
-/** For how long an upload lets the one chosen before it go first: a slow answer must not hold up the others. */
-const ORDER_MS = 3_000;
+/**
+ * For how long an upload lets the one chosen before it go first: a slow answer must not hold up the others. Well within
+ * the 10 s that the server waits for `start`.
+ */
+const ORDER_MS = 6_000;
 
 /** @param {number} ms */
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

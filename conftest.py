@@ -14,8 +14,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import redis
+
+if TYPE_CHECKING:
+    from devtools.redis import PrivateRedis
 
 ROOT = Path(__file__).resolve().parent
 
@@ -108,3 +113,21 @@ def postgresql_url() -> Iterator[str]:
     postgres = PrivatePostgres()
     yield postgres.url
     postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def private_redis() -> Iterator["PrivateRedis"]:
+    """A private Redis that all tests share; one that breaks it starts its own."""
+    from devtools.redis import PrivateRedis
+
+    redis = PrivateRedis()
+    yield redis
+    redis.stop()
+
+
+@pytest.fixture
+def redis_url(private_redis: "PrivateRedis") -> str:
+    """The URL of a Redis with nothing in it, for REDIS_URL of a server process or for a client of the test's own."""
+    with redis.Redis.from_url(private_redis.url) as client:
+        client.flushall()
+    return private_redis.url

@@ -90,3 +90,21 @@ def postgresql(program: str) -> str:
         return need("PostgreSQL", (f"/usr/lib/postgresql/*/bin/{program}", program), ("postgresql",))
     finally:
         no_cluster.unlink(missing_ok=True)
+
+
+def redis_server() -> str:
+    """The path of the Redis server."""
+    names = ("redis-server", "valkey-server")
+    if path := find(*names):
+        return path
+    no_services = Path("/usr/sbin/policy-rc.d")
+    ours = os.geteuid() == 0 and bool(shutil.which("apt-get")) and not no_services.exists()
+    if ours:
+        # Debian's package would start a server of the machine's own on the well-known port.
+        no_services.write_text("#!/bin/sh\nexit 101\n")
+        no_services.chmod(0o755)
+    try:
+        return need("Redis", names, ("redis-server",))
+    finally:
+        if ours:
+            no_services.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ class Group:
     needs: tuple[str, ...] = ()
 
 
-ON_SQLITE = Group("the program, on SQLite", ["--ignore=tests/browser"], needs=("postgresql",))
+ON_SQLITE = Group("the program, on SQLite", ["--ignore=tests/browser"], needs=("postgresql", "redis"))
 BESIDE_IT = [
     # Playwright leaves an event loop behind that later asynchronous tests trip over: a process of its own.
     Group("the pages, in Chromium", ["tests/browser"], needs=("chromium",)),
@@ -36,7 +36,7 @@ BESIDE_IT = [
         "what must hold on every database, on PostgreSQL",
         ["--ignore=tests/browser", "-m", "every_database"],
         {"TEST_DATABASE": "postgresql"},
-        needs=("postgresql",),
+        needs=("postgresql", "redis"),
     ),
     Group(
         "what must hold behind every server, behind daphne",
@@ -50,7 +50,11 @@ BESIDE_IT = [
         needs=("chromium",),
     ),
 ]
-TOOLS = {"postgresql": lambda: machine.postgresql("initdb"), "chromium": machine.chromium}
+TOOLS = {
+    "postgresql": lambda: machine.postgresql("initdb"),
+    "redis": machine.redis_server,
+    "chromium": machine.chromium,
+}
 
 
 def missing_tools() -> dict[str, str]:

@@ -20,19 +20,6 @@ def one_worker_with_memory_slots(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def redis_is_not_used_yet(**kwargs: Any) -> list[CheckMessage]:
-    if settings.REDIS_URL:
-        return [
-            Error(
-                "REDIS_URL is set, but this version keeps its slots and its channel layer in memory only.",
-                hint="Unset REDIS_URL.",
-                id="directdrivex.E002",
-            )
-        ]
-    return []
-
-
-@register()
 def storage_is_known(**kwargs: Any) -> list[CheckMessage]:
     if settings.STORAGE != "local":
         return [

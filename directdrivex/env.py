@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from redis import ConnectionPool
 
+REDIS_SECONDS = 2.0  # the longest wait for Redis to take a connection, or to answer
 MIB = 1024 * 1024
 
 _env = environ.Env()
@@ -102,6 +104,26 @@ def database(name: str, default: str) -> dict[str, Any]:
     if config.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
         raise ImproperlyConfigured(f"{name} must begin with sqlite:/// or postgres://.")
     return dict(config)
+
+
+def redis_layer(name: str) -> dict[str, Any] | None:
+    """The channel layer on the Redis of this URL, or None where it is unset.
+
+    Pub/sub, in which a channel that is waited on survives a Redis that goes away and comes back; the patience is
+    bounded, so that one that does not answer holds nothing up. The slots take their connection from here.
+    """
+    value = _get(name)
+    if value is None:
+        return None
+    patience = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    try:
+        ConnectionPool.from_url(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a Redis URL that can be read: {error}.") from None
+    return {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": value, **patience}]},
+    }
 
 
 def kept_secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(50)) -> str:

@@ -30,3 +30,16 @@ def storage_is_known(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def stored_secrets_have_a_key(**kwargs: Any) -> list[CheckMessage]:
+    if settings.STORAGE == "gdrive" and settings.SECRETS_KEY_IS_DERIVED and not settings.DEVELOPMENT:
+        return [
+            Error(
+                "SECRETS_KEY is missing; it encrypts what the database keeps of the Google accounts.",
+                hint="Set SECRETS_KEY to at least 50 random characters, and keep it with your backups' other keys.",
+                id="directdrivex.E004",
+            )
+        ]
+    return []

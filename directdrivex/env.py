@@ -95,6 +95,16 @@ def origin(name: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def confidential_url(name: str, default: str) -> str:
+    """A URL that secrets are sent to: of https, or of http on this machine; without a trailing slash."""
+    value = _get(name) or default
+    parts = urlsplit(value)
+    here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or parts.query or not (parts.scheme == "https" or here):
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must begin with https://, or http:// on this machine.")
+    return value.rstrip("/")
+
+
 def database(name: str, default: str) -> dict[str, Any]:
     value = _get(name) or default
     try:

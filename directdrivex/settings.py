@@ -49,6 +49,12 @@ if not ALLOWED_HOSTS:
 if PUBLIC_URL:
     ALLOWED_HOSTS.append(str(urlsplit(PUBLIC_URL).hostname))
 
+# What seals the secrets that the database keeps, the newest key first (uploads/secrets.py).
+SECRETS_KEYS = env.items("SECRETS_KEY")
+SECRETS_KEY_IS_DERIVED = not SECRETS_KEYS
+if SECRETS_KEY_IS_DERIVED:
+    SECRETS_KEYS = [SECRET_KEY]  # in development; elsewhere a system check refuses to keep secrets by it
+
 # How often one person may announce files, and open sockets; None: as often as they like.
 _usual_rate = None if DEVELOPMENT else 600
 RATE_INITIATE_PER_MINUTE = env.integer("RATE_INITIATE_PER_MINUTE", _usual_rate, least=1, most=100_000)
@@ -77,6 +83,30 @@ UPLOAD_START_SECONDS = 10  # wire.md: the client says `start` within this time
 DISCONNECT_GRACE_SECONDS = 15  # wire.md: a lost connection keeps its slot or place this long
 # Free space on the storage's disk that uploads never use, so that the machine stays able to log and to recover.
 LOCAL_FREE_SPACE_FLOOR_BYTES = 512 * MIB
+
+# --- Google Drive -----------------------------------------------------------------------------------------------
+
+EMULATOR_PORT = env.integer("EMULATOR_PORT", 8090, least=0, most=65535)
+# What makes the account `env` where it is missing (uploads/drive_env.py).
+GDRIVE_ENV = {
+    "client_id": env.text("GDRIVE_CLIENT_ID"),
+    "client_secret": env.text("GDRIVE_CLIENT_SECRET"),
+    "refresh_token": env.text("GDRIVE_REFRESH_TOKEN"),
+    "service_account_file": env.text("GDRIVE_SERVICE_ACCOUNT_FILE"),
+}
+GDRIVE_FOLDER_ID = env.text("GDRIVE_FOLDER_ID")
+# A trial: while nothing of Google's is named in development, Drive is the emulator (`make emulator`).
+GDRIVE_TRIAL = DEVELOPMENT and not any(GDRIVE_ENV.values()) and not env.text("GDRIVE_API_ROOT")
+_emulator = f"http://127.0.0.1:{EMULATOR_PORT}"
+GDRIVE_API_ROOT = env.confidential_url("GDRIVE_API_ROOT", _emulator if GDRIVE_TRIAL else "https://www.googleapis.com")
+_of_google = urlsplit(GDRIVE_API_ROOT).hostname == "www.googleapis.com"
+GDRIVE_TOKEN_URL = env.confidential_url(
+    "GDRIVE_TOKEN_URL", "https://oauth2.googleapis.com/token" if _of_google else f"{GDRIVE_API_ROOT}/token"
+)
+GDRIVE_CONSENT_URL = env.confidential_url(
+    "GDRIVE_CONSENT_URL",
+    "https://accounts.google.com/o/oauth2/v2/auth" if _of_google else f"{GDRIVE_API_ROOT}/o/oauth2/v2/auth",
+)
 
 # What the environment says wins over the profile in the database; None lets the profile decide.
 LIMIT_OVERRIDES = {

@@ -12,26 +12,41 @@ from uploads.storage.base import StorageError
 
 @dataclass(frozen=True)
 class Account:
-    """One account of the pool. `folder_id`: where its files go; `drive_id`: the shared drive that it stores on."""
+    """One account of the pool. `folder_id`: where its files go; `drive_id`: the shared drive that it stores on.
+
+    `booking` is the pool's own note of what it reserved for one upload, in the account that it gave for that upload:
+    give this very value back with everything that concerns the upload.
+    """
 
     id: int
     name: str
     folder_id: str | None = None
     drive_id: str | None = None
+    booking: int | None = None
 
 
 class Accounts(Protocol):
     """The pool of accounts. Every method may be called from any number of uploads at once, none per frame."""
 
     async def choose(self, size: int, avoid: frozenset[int] = frozenset()) -> Account:
-        """The account for a new file of `size` bytes, none of `avoid`.
+        """The account for a new file of `size` bytes, none of `avoid`, with its place in the day's budget reserved.
 
         Raises `StorageUnavailableError` where all that could take it are failing or off, `StorageFullError` where none
         has the room, and `BudgetSpentError`, with the time when one may, where only the day's budgets are in the way.
         """
 
-    async def get(self, account_id: int) -> Account:
-        """The account that a file lies on, switched off or not. Raises `ObjectMissingError` where it was removed."""
+    async def get(self, account_id: int, more: int = 0) -> Account:
+        """The account that a file lies on, switched off or not. Raises `ObjectMissingError` where it was removed.
+
+        `more`: so many bytes of an upload that goes on are still to come; they are reserved whatever is left of the
+        day, since Drive lets end what has begun.
+        """
+
+    async def let_go(self, account: Account) -> None:
+        """Its upload ended, or its connection is gone: what is still reserved for it is free. Never raises.
+
+        Where nobody says so (a killed worker), a reservation lapses two minutes after it was last used.
+        """
 
     async def all(self) -> Sequence[Account]:
         """Every account that may have files of ours, switched off or not; for the cleanup."""

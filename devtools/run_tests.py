@@ -1,7 +1,8 @@
 """`make test`: every test there is, each group in a process of its own; what is missing is named at the end.
 
-Most tests wait for something to happen in another process, so that two groups run side by side. What the one says is
-shown as it comes, what the other says when it is over. PYTEST_ADDOPTS is passed on, as always with pytest.
+Most tests wait for something to happen in another process, so that two groups run side by side, and the next begins
+when one is over. What the one says is shown as it comes, what the other says at the end; each closes with its slowest
+tests, since the whole must stay below 15 minutes. PYTEST_ADDOPTS is passed on, as always with pytest.
 """
 
 import os
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,10 +30,12 @@ class Group:
     needs: tuple[str, ...] = ()
 
 
-ON_SQLITE = Group("the program, on SQLite", ["--ignore=tests/browser"], needs=("postgresql", "redis"))
-BESIDE_IT = [
+# The longest first, so that neither of the two that run side by side is left with a long one in the end.
+GROUPS = [
+    Group("the whole program, on SQLite", ["tests", "--ignore=tests/browser"], needs=("postgresql", "redis")),
     # Playwright leaves an event loop behind that later asynchronous tests trip over: a process of its own.
     Group("the pages, in Chromium", ["tests/browser"], needs=("chromium",)),
+    Group("each app, on SQLite", ["directdrivex", "uploads", "quotas", "monitoring"], needs=("postgresql", "redis")),
     Group(
         "what must hold on every database, on PostgreSQL",
         ["--ignore=tests/browser", "-m", "every_database"],
@@ -50,6 +54,7 @@ BESIDE_IT = [
         needs=("chromium",),
     ),
 ]
+SLOWEST_SHOWN = 15
 TOOLS = {
     "postgresql": lambda: machine.postgresql("initdb"),
     "redis": machine.redis_server,
@@ -70,7 +75,7 @@ def missing_tools() -> dict[str, str]:
 
 def run(group: Group, show: Callable[[str], None]) -> tuple[int, dict[str, int]]:
     """Run pytest and `show` each line that it prints; returns its exit code and the counts of its closing line."""
-    command = [sys.executable, "-m", "pytest", *group.arguments]
+    command = [sys.executable, "-m", "pytest", f"--durations={SLOWEST_SHOWN}", "--durations-min=2", *group.arguments]
     closing = ""
     with subprocess.Popen(
         command,
@@ -115,23 +120,28 @@ def _print_now(text: str) -> None:
 def main() -> int:
     missing = missing_tools()
     tally = Tally(problems=[f"not everything could be tested: {sentence}" for sentence in missing.values()])
-    beside: list[str] = []
+    waiting, over, beside = deque(GROUPS), list[tuple[Group, int, dict[str, int]]](), list[str]()
 
-    def run_those_beside() -> None:
-        for group in BESIDE_IT:
-            beside.append(f"\n=== {group.title}\n")
+    def run_groups(show: Callable[[str], None]) -> None:
+        while True:
+            try:
+                group = waiting.popleft()
+            except IndexError:
+                return
+            show(f"\n=== {group.title}\n")
             lacking = [name for name in group.needs if name in missing]
             if lacking:
-                beside.append(f"cannot run without {', '.join(lacking)}\n")
+                show(f"cannot run without {', '.join(lacking)}\n")
             else:
-                tally.add(group, *run(group, beside.append))
+                over.append((group, *run(group, show)))
 
-    others = threading.Thread(target=run_those_beside)
+    others = threading.Thread(target=run_groups, args=(beside.append,))
     others.start()
-    _print_now(f"\n=== {ON_SQLITE.title}\n")
-    tally.add(ON_SQLITE, *run(ON_SQLITE, _print_now))
+    run_groups(_print_now)
     others.join()
     _print_now("".join(beside))
+    for group, code, counts in over:
+        tally.add(group, code, counts)
     if tally.totals["skipped"]:
         tally.problems.append(f"{tally.totals['skipped']} tests were skipped; none may be")
     print()

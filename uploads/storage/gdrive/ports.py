@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from uploads.storage.base import StorageError
+from uploads.storage.base import StorageError, StorageUnavailableError
+
+
+class AccountBrokenError(StorageUnavailableError):
+    """This account cannot be used until somebody mends it: its grant was withdrawn, its key deleted."""
+
+
+class TakenOverError(StorageUnavailableError):
+    """Another writer has the upload now."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,9 @@ class Accounts(Protocol):
     async def token(self, account: Account, fresh: bool = False) -> str:
         """An access token that is valid now; made once for all who ask at the same time.
 
-        `fresh`: the one given last was refused (401), so that another is made. Raises `StorageUnavailableError` where
-        none can be had; the cause is beside the account then.
+        `fresh`: the one given last was refused (401), so that another is made. Raises `AccountBrokenError` where none
+        is given any longer, `StorageUnavailableError` where nobody answers; either is beside the account then, and
+        the store does not report it by `failed` again.
         """
 
     async def stored(self, account: Account, length: int) -> None:
@@ -110,7 +119,7 @@ class SessionHold(Protocol):
     session: DriveSession | None
 
     async def save(self, session: DriveSession) -> None:
-        """Keep it, and go on holding. Raises `StorageUnavailableError` where another writer has taken the upload."""
+        """Keep it, and go on holding. Raises `TakenOverError`, or `StorageUnavailableError` where it cannot be kept."""
 
     async def renew(self) -> None:
         """Go on holding; called at least every `RENEW_SECONDS`. Raises as `save` does."""

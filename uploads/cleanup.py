@@ -127,12 +127,22 @@ async def _complete(file: StoredFile) -> bool:
         await partial.close()
         return False
     # With the lock in hand, nobody else verifies it: a file that is still `verifying` has lost its worker.
-    await database_sync_to_async(services.back_to_pending)(file.pk, "the worker that verified it was lost")
-    if not await database_sync_to_async(services.begin_verifying)(file.pk):
+    epoch = await database_sync_to_async(_begin_verifying)(file)
+    if epoch is None:
         await partial.close()
         return False
-    await Verification(file, partial, NoSlot(), None).outcome()
+    await Verification(file, partial, NoSlot(), None, epoch=epoch).outcome()
     return True
+
+
+def _begin_verifying(file: StoredFile) -> int | None:
+    """The epoch with which the file is verified now; None where a connection came for it since we looked."""
+    with transaction.atomic():
+        seen = file.epoch
+        if services.back_to_pending(file.pk, "the worker that verified it was lost", epoch=seen):
+            seen += 1
+        epoch = services.raise_epoch(file.pk, seen)
+        return epoch if epoch is not None and services.begin_verifying(file.pk, epoch=epoch) else None
 
 
 async def _return_reservation(file: StoredFile) -> bool:

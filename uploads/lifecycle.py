@@ -29,14 +29,21 @@ def transition(
     actor: str,
     code: str = "",
     detail: str = "",
+    writer: int | None = None,
     **fields: Any,
 ) -> Status | None:
-    """Move the file from one of `old` to `new` and write the event; the old state, or None if somebody was first."""
+    """Move the file from one of `old` to `new` and write the event; the old state, or None if somebody was first.
+
+    `writer` is the epoch of one who writes: nothing happens where another has opened the file for writing since.
+    """
+    rows = StoredFile.objects.filter(pk=file_id)
+    if writer is not None:
+        rows = rows.filter(epoch=writer)
     with transaction.atomic():
         for candidate in old:
             if not may_become(candidate, new):
                 raise ValueError(f"no file goes from {candidate} to {new}")
-            changed = StoredFile.objects.filter(pk=file_id, status=candidate).update(status=new, **fields)
+            changed = rows.filter(status=candidate).update(status=new, **fields)
             if changed:
                 FileEvent.objects.create(
                     file_id=file_id,

@@ -92,6 +92,8 @@ class StoredFile(models.Model):
     sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True)
     crc32 = models.BigIntegerField(_("CRC-32"), null=True, blank=True)
     receipt = models.JSONField(_("receipt"), null=True, blank=True)
+    # Raised by each that opens the upload for writing: who has an older one has lost, and changes this row no more.
+    epoch = models.PositiveBigIntegerField(default=0, editable=False)
 
     error_code = models.CharField(_("last error"), max_length=32, blank=True)
     error_detail = models.TextField(_("true cause"), blank=True)

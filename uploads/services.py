@@ -7,23 +7,27 @@ storage are asynchronous.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from quotas.rules import Person
-from uploads import announcing, lifecycle, tokens
+from uploads import announcing, hints, lifecycle, tokens
 from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
 from uploads.storage import for_each, get_store
 from uploads.storage.base import Digests, StorageError, StorageUnavailableError
+
+LOST_LEASES = 2  # who verifies, and is not heard of for so many leases of a slot, is taken for lost
 
 log = structlog.get_logger(__name__)
 
@@ -76,9 +80,10 @@ def refuse_gone(file: StoredFile, *states: Status) -> None:
     )
 
 
-def begin_upload(file: StoredFile) -> None:
+def begin_upload(file: StoredFile) -> int | None:
     """A connection starts on a pending file: its reservation is taken again where it had lapsed.
 
+    Returns the epoch with which it, and no older connection, may write; None where the file is pending no longer.
     Raises `Gone` after the time to resume, and `DailyLimitExceeded`.
     """
     now = timezone.now()
@@ -91,41 +96,82 @@ def begin_upload(file: StoredFile) -> None:
             person = Person(file.person, "registered" if file.owner_id else "anonymous", file.owner_id)
             announcing.reserve(person, [file.size], file.quota_day, accepted=True)
         StoredFile.objects.filter(pk=file.pk).update(last_seen_at=now)
+        return raise_epoch(file.pk)
 
 
-def note_progress(file_id: UUID | str, stored_bytes: int) -> None:
-    """Keep what a connection reached, when it ends."""
-    StoredFile.objects.filter(pk=file_id).update(stored_bytes=stored_bytes, last_seen_at=timezone.now())
+def raise_epoch(file_id: UUID | str, seen: int | None = None) -> int | None:
+    """Become the one writer of a pending file: whoever had a lower epoch can change its row no more.
+
+    Returns the new epoch; None where the file is pending no longer, or its epoch is not the one that was `seen`.
+    """
+    rows = StoredFile.objects.filter(pk=file_id, status=Status.PENDING)
+    if seen is not None:
+        rows = rows.filter(epoch=seen)
+    with transaction.atomic():
+        # The row stays ours until the end of the transaction, so that what is read back is what was written.
+        if not rows.update(epoch=F("epoch") + 1):
+            return None
+        return StoredFile.objects.values_list("epoch", flat=True).get(pk=file_id)
 
 
-def begin_verifying(file_id: UUID | str) -> bool:
-    """All bytes are stored and the sender said so; False where the file is no longer pending."""
-    return bool(lifecycle.transition(file_id, [Status.PENDING], Status.VERIFYING, actor="sender"))
+def note_progress(file_id: UUID | str, stored_bytes: int, *, epoch: int) -> None:
+    """Keep what a connection reached, when it ends; a newer one knows better."""
+    rows = StoredFile.objects.filter(pk=file_id, epoch=epoch)
+    rows.update(stored_bytes=stored_bytes, last_seen_at=timezone.now())
 
 
-def back_to_pending(file_id: UUID | str, cause: str) -> bool:
-    """Verifying was not finished (its worker was lost, the storage failed): the upload can be resumed."""
-    return bool(lifecycle.transition(file_id, [Status.VERIFYING], Status.PENDING, actor="server", detail=cause))
+def begin_verifying(file_id: UUID | str, *, epoch: int) -> bool:
+    """All bytes are stored and the sender said so; False where the file is no longer pending, or another's to write."""
+    now = timezone.now()
+    edge = ([Status.PENDING], Status.VERIFYING)
+    return bool(lifecycle.transition(file_id, *edge, actor="sender", writer=epoch, last_seen_at=now))
+
+
+def still_verifying(file_id: UUID | str, *, epoch: int) -> bool:
+    """Whoever verifies says so every few seconds; False where the file is no longer its own."""
+    rows = StoredFile.objects.filter(pk=file_id, status=Status.VERIFYING, epoch=epoch)
+    return bool(rows.update(last_seen_at=timezone.now()))
+
+
+def back_to_pending(file_id: UUID | str, cause: str, *, epoch: int) -> bool:
+    """Verifying was not finished (its worker was lost, the storage failed): the upload can be resumed.
+
+    Whoever verified it with this epoch can complete it no more.
+    """
+    done = lifecycle.transition(
+        file_id,
+        [Status.VERIFYING],
+        Status.PENDING,
+        actor="server",
+        detail=cause,
+        writer=epoch,
+        epoch=F("epoch") + 1,
+    )
+    return bool(done)
 
 
 async def rescue(file: StoredFile) -> bool:
     """Put a file back to pending whose verification nobody works on any longer; False while somebody does.
 
-    Whoever verifies holds the upload's lock in the storage until the row is completed: only who can take it may
-    judge that the worker is lost.
+    Whoever verifies holds the upload's lock in the storage until the row is completed, and says every few seconds that
+    it is alive. Only who can take the lock, or has heard nothing for long, may judge that the worker is lost.
     """
+    put_back = database_sync_to_async(back_to_pending)
     try:
         partial = await get_store().open(str(file.pk), file.size)
     except StorageUnavailableError:
-        return False
+        long_ago = timezone.now() - timedelta(seconds=LOST_LEASES * settings.SLOT_LEASE_SECONDS)
+        if file.last_seen_at is None or file.last_seen_at > long_ago:
+            return False
+        return await put_back(file.pk, "the worker that verified it was not heard of any more", epoch=file.epoch)
     try:
-        return await database_sync_to_async(back_to_pending)(file.pk, "the worker that verified it was lost")
+        return await put_back(file.pk, "the worker that verified it was lost", epoch=file.epoch)
     finally:
         await partial.close()
 
 
-def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any]) -> bool:
-    """The file is whole, verified and durable; False where somebody (a cancel) was first."""
+def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any], *, epoch: int) -> bool:
+    """The file is whole, verified and durable; False where somebody (a cancel, another writer) was first."""
     now = timezone.now()
     with transaction.atomic():
         done = lifecycle.transition(
@@ -133,6 +179,7 @@ def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any]) -> boo
             [Status.VERIFYING],
             Status.COMPLETED,
             actor="server",
+            writer=epoch,
             sha256=digests.sha256,
             crc32=digests.crc32,
             receipt=receipt,
@@ -147,8 +194,11 @@ def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any]) -> boo
     return bool(done)
 
 
-async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_ours: bool) -> None:
-    """End an upload for good: its bytes are removed, and its quota is given back as product.md has it."""
+async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_ours: bool, epoch: int) -> bool:
+    """End an upload for good: its bytes are removed, and its quota is given back as product.md has it.
+
+    False, and nothing happens, where it is over already or another has opened it for writing since `epoch`.
+    """
 
     def settle() -> bool:
         with transaction.atomic():
@@ -157,6 +207,7 @@ async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_our
                 [Status.VERIFYING, Status.PENDING],
                 Status.FAILED,
                 actor="server",
+                writer=epoch,
                 code=error.code,
                 detail=cause,
                 error_code=error.code,
@@ -167,8 +218,10 @@ async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_our
                 lifecycle.settle_quota(file, keep_bytes=keep, forget_file=fault_is_ours)
         return bool(failed)
 
-    if await database_sync_to_async(settle)():
+    failed = await database_sync_to_async(settle)()
+    if failed:
         await remove_bytes(str(file.pk))
+    return failed
 
 
 async def cancel(file_id: UUID | str, actor: str, *, fault_is_ours: bool = False) -> StoredFile:
@@ -216,7 +269,7 @@ async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault
     ended = await end_rows(stored, status, actor=actor, fault_is_ours=fault_is_ours)
     seen = [str(file.pk) for file in ended if file.last_seen_at is not None]
     for key in seen:
-        await announce_change(key)
+        await hints.tell(key)
     await for_each(seen, remove_bytes)
     return [file.pk for file in ended]
 
@@ -252,13 +305,3 @@ async def _delete(file_id: UUID, actor: str) -> bool:
     if done:
         await remove_bytes(str(file_id))
     return bool(done)
-
-
-def group_of(file_id: UUID | str) -> str:
-    """The channel-layer group that a live connection of this upload listens on."""
-    return f"upload.{file_id}"
-
-
-async def announce_change(file_id: UUID | str) -> None:
-    """Tell a live connection, on whichever worker, to read its row again. Only a hint: the layer may lose it."""
-    await get_channel_layer().group_send(group_of(file_id), {"type": "upload.changed"})

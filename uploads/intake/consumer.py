@@ -18,9 +18,10 @@ from uploads.intake.faults import internal
 from uploads.intake.handshake import come_in, comes_from_a_foreign_page
 from uploads.intake.session import UploadSession
 from uploads.language import language_of
-from uploads.services import group_of
 
 SEND_SECONDS = 30.0
+# One listener hears for all connections of a worker (`changes.py`), and none of them ends with the layer.
+NO_CHANNEL_LAYER = "none"
 
 
 class UploadConsumer(AsyncConsumer):
@@ -30,6 +31,7 @@ class UploadConsumer(AsyncConsumer):
     frames are far more frequent than that is worth, so that they are taken before it (`_only_control`).
     """
 
+    channel_layer_alias = NO_CHANNEL_LAYER
     session: UploadSession | None = None
     task: asyncio.Task[None] | None = None
 
@@ -77,11 +79,6 @@ class UploadConsumer(AsyncConsumer):
         await self._end(message.get("code") or 1006)
         raise StopConsumer
 
-    async def upload_changed(self, message: Any) -> None:
-        """From the channel layer: the file's row is another."""
-        if self.session is not None:
-            self.session.row_changed()
-
     async def _end(self, code: int) -> None:
         if self.task is not None and self.session is not None and not self.task.done():
             self.session.lost(code)
@@ -108,12 +105,6 @@ class Socket:
     def links(self, file_id: str) -> dict[str, str]:
         origin = links.origin_of_scope(self._consumer.scope)
         return {"value": links.download_path(file_id), "share_url": links.share_url(origin, file_id)}
-
-    async def listen(self, file_id: str) -> None:
-        await self._consumer.channel_layer.group_add(group_of(file_id), self._consumer.channel_name)
-
-    async def leave(self, file_id: str) -> None:
-        await self._consumer.channel_layer.group_discard(group_of(file_id), self._consumer.channel_name)
 
     async def _pass_on(self, message: dict[str, Any]) -> None:
         try:

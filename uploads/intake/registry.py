@@ -23,6 +23,7 @@ IDLE_KEPT_SECONDS = 3600.0
 _idle: dict[str, "IdleMark"] = {}
 _sessions: dict[str, "UploadSession"] = {}
 _everyone: set["UploadSession"] = set()
+_by_upload: dict[str, set["UploadSession"]] = {}
 _verifications: dict[str, "Verification"] = {}
 
 
@@ -49,6 +50,10 @@ def arrived(session: "UploadSession") -> None:
 
 def left(session: "UploadSession") -> None:
     _everyone.discard(session)
+    if others := _by_upload.get(session.upload_id):
+        others.discard(session)
+        if not others:
+            del _by_upload[session.upload_id]
     if _sessions.get(session.upload_id) is session:
         del _sessions[session.upload_id]
 
@@ -56,6 +61,25 @@ def left(session: "UploadSession") -> None:
 def connections() -> list["UploadSession"]:
     """Every connection of this process, whether or not it has an upload."""
     return list(_everyone)
+
+
+def listens(session: "UploadSession") -> None:
+    """From now on `session` is among the `connections_of` its upload."""
+    _by_upload.setdefault(session.upload_id, set()).add(session)
+
+
+def connections_of(upload_id: str) -> list["UploadSession"]:
+    """Every connection of this upload: the one that has it, an older one on its way out, those that only listen."""
+    return list(_by_upload.get(upload_id, ()))
+
+
+def epochs() -> dict[str, int]:
+    """By upload, the lowest epoch with which a connection of this process may have it open for writing."""
+    return {
+        upload_id: min(known)
+        for upload_id, sessions in _by_upload.items()
+        if (known := [session.epoch for session in sessions if session.epoch is not None])
+    }
 
 
 def claim(session: "UploadSession") -> "UploadSession | None":

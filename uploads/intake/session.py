@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils.translation import gettext_lazy as _
 
-from uploads import doors, services
+from uploads import doors, hints, services
 from uploads.errors import (
     Cancelled,
     Gone,
@@ -29,7 +29,7 @@ from uploads.errors import (
     UploadError,
     WrongState,
 )
-from uploads.intake import ejection, protocol, registry
+from uploads.intake import changes, ejection, protocol, registry
 from uploads.intake.events import (
     Connection,
     ConnectionLost,
@@ -70,6 +70,7 @@ class UploadSession(Mailbox):
         self.connected_at = time.monotonic()
         self.let_go, self.ended = asyncio.Event(), asyncio.Event()
         self.transfer: Transfer | None = None
+        self.epoch: int | None = None  # with which it may write the row, once it has come to the line
         self.halted = False  # a client that was ready before waits for another `ready`
         self._file: StoredFile | None = None
         self._place: Place | None = None
@@ -90,6 +91,7 @@ class UploadSession(Mailbox):
         registry.arrived(self)
         ejection.keep_watch()
         try:
+            await changes.keep_watch()
             await self._converse()
         except ConnectionLost as lost:
             await self._let_go(keep_place=lost.code != PAUSE_CODE, flush=True)
@@ -99,8 +101,7 @@ class UploadSession(Mailbox):
             self.deaf = True
             await self._let_go(keep_place=False)
             registry.left(self)
-            if self._file is not None:
-                await self._connection.leave(self.upload_id)
+            await changes.rest()
             self.ended.set()
 
     async def _converse(self) -> None:
@@ -110,7 +111,7 @@ class UploadSession(Mailbox):
         self.persons = (*self.persons, file.person)
         await doors.refuse_closed(*self.persons)
         self._place = Place(self.upload_id, file.person)
-        await self._connection.listen(self.upload_id)
+        registry.listens(self)
         rewound: RewindError | None = None
         while True:
             await self._come_to_the_line(self._place)
@@ -136,8 +137,11 @@ class UploadSession(Mailbox):
             elif place.taken:
                 return self._watch(place)
             else:
-                await database_sync_to_async(services.begin_upload)(file)
+                if (epoch := await database_sync_to_async(services.begin_upload)(file)) is None:
+                    continue  # it was verified, or ended, just now
+                self.epoch = epoch
                 older = registry.claim(self)
+                await hints.tell(self.upload_id, epoch)  # an older one may be on another worker
                 await place.enter()
                 # The row is read again after this: the older connection may have said `finish` just before.
                 await registry.displace(older)
@@ -158,6 +162,7 @@ class UploadSession(Mailbox):
         told_at = 0.0
         while not isinstance(standing := place.standing, Granted):
             if not isinstance(standing, Waiting):
+                await self._check_row()  # a newer connection on another worker would take it over again
                 await place.enter_again(registry.current(self.upload_id) is self)
                 self._watch(place)
                 continue
@@ -199,7 +204,7 @@ class UploadSession(Mailbox):
             report=self._report,
             rewound=self._tell_rewind,
         )
-        await self._check_row()  # a cancel may have come before the file was open
+        await self._check_row()  # a cancel, or a newer connection, may have come before the file was open
         self.spawn(transfer.run())
         self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS, registry.idle_mark(self.upload_id)))
         self.halted, self._untold = False, None
@@ -244,12 +249,14 @@ class UploadSession(Mailbox):
         await self.stop_tasks()
         if transfer.partial.offset != transfer.size:
             raise RuntimeError(f"{transfer.partial.offset} of {transfer.size} bytes are stored, all were counted")
-        if not await database_sync_to_async(services.begin_verifying)(self.upload_id):
+        assert self.epoch is not None
+        if not await database_sync_to_async(services.begin_verifying)(self.upload_id, epoch=self.epoch):
             await self._check_row()
             raise WrongState()
         # From here on the verification has partial file and slot, and outlives this connection.
         assert self._place is not None
-        verification = Verification(self._upload(), transfer.partial, self._place.hand_over(), finish.sha256)
+        hold, epoch = self._place.hand_over(), self.epoch
+        verification = Verification(self._upload(), transfer.partial, hold, finish.sha256, epoch=epoch)
         self.transfer = None
         registry.forget_idle(self.upload_id)
         self.let_go.set()
@@ -260,10 +267,18 @@ class UploadSession(Mailbox):
         if running := registry.verification(self.upload_id):
             return await self._hear(running)
         await self._connection.send({"type": "verifying"})
-        while (file := await self._reload()).status == Status.VERIFYING:
-            if await services.rescue(file):
-                return None
-            if isinstance(await self.next_within(VERIFYING_POLL_SECONDS), Cancel):
+
+        async def look_after() -> None:
+            find = database_sync_to_async(services.find)
+            while (file := await find(self.upload_id)).status == Status.VERIFYING:
+                if await services.rescue(file):
+                    break
+                await asyncio.sleep(VERIFYING_POLL_SECONDS)
+            self.put(Verified())
+
+        self.spawn(look_after())
+        while not isinstance(event := await self.next(), Verified):
+            if isinstance(event, Cancel):
                 await self._cancel()
         return None
 
@@ -339,11 +354,13 @@ class UploadSession(Mailbox):
         raise ConnectionLost(PAUSE_CODE)
 
     async def _check_row(self) -> None:
-        """Raise what ended the file elsewhere, if anything did."""
+        """Raise what ended the file elsewhere, if anything did, and `Superseded` where a newer connection has it."""
         file = await self._reload()
         if file.status == Status.CANCELLED:
             raise Cancelled()
         services.refuse_gone(file, Status.FAILED, Status.EXPIRED)
+        if self.epoch is not None and file.epoch != self.epoch:
+            raise Superseded()
 
     async def _refuse(self, error: Exception) -> None:
         """Answer with the error's own code, when slot and partial file are free."""
@@ -397,8 +414,9 @@ class UploadSession(Mailbox):
         except SlotError as failure:
             log.warning("slot_not_released", file=self.upload_id, cause=str(failure))  # the lease lapses by itself
         try:
-            if transfer is not None:
-                await database_sync_to_async(services.note_progress)(self.upload_id, transfer.partial.offset)
+            if transfer is not None and self.epoch is not None:
+                note_progress = database_sync_to_async(services.note_progress)
+                await note_progress(self.upload_id, transfer.partial.offset, epoch=self.epoch)
         except DatabaseError as failure:
             log.warning("progress_not_kept", file=self.upload_id, cause=str(failure))  # the storage knows it
         finally:

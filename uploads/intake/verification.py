@@ -6,11 +6,13 @@ until it is over (wire.md: the slot is free again before `success` or `error` is
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NoReturn, Protocol
 
 import structlog
 from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 
 from uploads import services
 from uploads.errors import Cancelled, ChecksumMismatch, ServerRestart, StorageUnavailable, UploadError
@@ -19,6 +21,8 @@ from uploads.intake.faults import as_upload_error
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
 from uploads.storage.base import Digests, OwnDigest, PartialObject, RewindError
+
+SIGNS_A_LEASE = 3
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +43,11 @@ def receipt_of(digests: Digests, own: OwnDigest, browser: str | None) -> dict[st
 class Verification:
     """One file being verified; `await outcome()` from as many connections as like to."""
 
-    def __init__(self, file: StoredFile, partial: PartialObject, hold: Releasable, sha256: str | None) -> None:
-        self.file, self.size, self.began_at = file, file.size, time.monotonic()
+    def __init__(
+        self, file: StoredFile, partial: PartialObject, hold: Releasable, sha256: str | None, *, epoch: int
+    ) -> None:
+        """`epoch` is that with which the file was opened for writing: where another has one since, it stands back."""
+        self.file, self.size, self.began_at, self.epoch = file, file.size, time.monotonic(), epoch
         self._partial, self._hold, self._sha256 = partial, hold, sha256
         self._ending = False
         registry.verification_began(str(file.pk), self)
@@ -65,7 +72,17 @@ class Verification:
             self.task.cancel()
         await asyncio.wait({self.task})
 
+    async def _say_so(self) -> None:
+        """Keep it in the row that somebody works on this, until it is known that nobody should."""
+        still_verifying = database_sync_to_async(services.still_verifying)
+        alive = True
+        while alive:
+            await asyncio.sleep(settings.SLOT_LEASE_SECONDS / SIGNS_A_LEASE)
+            with suppress(DatabaseError, InterfaceError):  # a row that cannot be written cannot be judged either
+                alive = await still_verifying(self.file.pk, epoch=self.epoch)
+
     async def _run(self) -> StoredFile:
+        signs = asyncio.create_task(self._say_so())
         try:
             await self._verify()
         except RewindError as rewind:
@@ -78,6 +95,7 @@ class Verification:
             raise await as_upload_error(self.file.pk, error) from error
         finally:
             self._ending = True
+            signs.cancel()
             async with AsyncExitStack() as ending:
                 ending.callback(registry.verification_ended, str(self.file.pk))
                 ending.push_async_callback(self._hold.release)
@@ -95,14 +113,16 @@ class Verification:
         if own.sha256 not in (None, digests.sha256):
             await self._mismatch(f"the storage has {own.sha256}; the server computed {digests.sha256}", ours=True)
         receipt = receipt_of(digests, own, self._sha256 or self.file.expected_sha256 or None)
-        if not await database_sync_to_async(services.complete)(self.file, digests, receipt):
+        if not await database_sync_to_async(services.complete)(self.file, digests, receipt, epoch=self.epoch):
             await self._stand_back()
 
     async def _mismatch(self, cause: str, *, ours: bool) -> NoReturn:
         error = ChecksumMismatch()
         log.warning("checksum_mismatch", file=str(self.file.pk), cause=cause)
         await self._partial.close()
-        await services.fail(self.file, error, cause, fault_is_ours=ours)
+        if not await services.fail(self.file, error, cause, fault_is_ours=ours, epoch=self.epoch):
+            await self._raise_how_it_ended()
+            raise StorageUnavailable()  # another writer has it by now, and will see for itself
         error.noted = True
         raise error
 
@@ -120,7 +140,7 @@ class Verification:
 
     async def _retreat(self, cause: str) -> None:
         """Back to pending. Raises what ended the file elsewhere: a cancel takes the bytes away under our hands."""
-        if not await database_sync_to_async(services.back_to_pending)(self.file.pk, cause):
+        if not await database_sync_to_async(services.back_to_pending)(self.file.pk, cause, epoch=self.epoch):
             await self._raise_how_it_ended()
 
     async def _raise_how_it_ended(self) -> None:

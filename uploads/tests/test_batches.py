@@ -169,7 +169,7 @@ async def test_the_facts_cost_two_queries_however_many_files_there_are() -> None
 async def test_a_batch_can_be_seen_while_its_storage_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, files = await announce(10, 10)
     await stored(files[0], b"1234")
-    await database_sync_to_async(services.note_progress)(files[0].pk, 3)
+    await database_sync_to_async(services.note_progress)(files[0].pk, 3, epoch=1)
 
     async def silent(key: str) -> int:
         raise StorageUnavailableError("no answer")

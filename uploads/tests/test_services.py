@@ -15,7 +15,7 @@ from django.utils import timezone
 from quotas.models import AudienceLimit, DailyUsage, LimitProfile
 from quotas.rules import address_person, utc_day
 from quotas.services import seed_profiles
-from uploads import announcing, lifecycle, services
+from uploads import announcing, hints, lifecycle, services
 from uploads.announcing import NewUpload, Sender
 from uploads.errors import ChecksumMismatch, DailyLimitExceeded, FileTooLarge, Gone, UploadError, WrongState
 from uploads.idempotency import RequestKey
@@ -50,6 +50,11 @@ async def stored(file: StoredFile, data: bytes) -> None:
     await partial.close()
 
 
+async def epoch_of(file: StoredFile) -> int:
+    """What the last who opened it for writing has."""
+    return (await StoredFile.objects.aget(pk=file.pk)).epoch
+
+
 async def figures() -> tuple[int, int, int]:
     row = await DailyUsage.objects.filter(person=PERSON.key, day=utc_day(timezone.now())).afirst()
     return (row.used_bytes, row.reserved_bytes, row.files) if row else (0, 0, 0)
@@ -57,8 +62,8 @@ async def figures() -> tuple[int, int, int]:
 
 async def completed(size: int = 10) -> StoredFile:
     file = await announce(size)
-    assert await sync_to_async(services.begin_verifying)(file.pk)
-    assert await sync_to_async(services.complete)(file, DIGESTS, {})
+    assert await sync_to_async(services.begin_verifying)(file.pk, epoch=await epoch_of(file))
+    assert await sync_to_async(services.complete)(file, DIGESTS, {}, epoch=await epoch_of(file))
     return await StoredFile.objects.aget(pk=file.pk)
 
 
@@ -120,8 +125,8 @@ async def test_limits_refuse_with_their_numbers_and_leave_nothing_behind() -> No
 async def test_a_digest_that_differs_fails_the_file_removes_its_bytes_and_counts_them() -> None:
     file = await announce(10)
     await stored(file, b"0123456789")
-    await sync_to_async(services.begin_verifying)(file.pk)
-    await services.fail(file, ChecksumMismatch(), "theirs is not ours", fault_is_ours=False)
+    await sync_to_async(services.begin_verifying)(file.pk, epoch=await epoch_of(file))
+    await services.fail(file, ChecksumMismatch(), "theirs is not ours", fault_is_ours=False, epoch=await epoch_of(file))
     row = await StoredFile.objects.aget(pk=file.pk)
     assert (row.status, row.error_code, row.error_detail) == ("failed", "checksum_mismatch", "theirs is not ours")
     assert await get_store().stored_bytes(str(file.pk)) == 0
@@ -132,14 +137,14 @@ async def test_of_a_cancel_and_a_completion_at_once_one_wins_and_the_quota_is_ri
     for _ in range(10):
         before = await figures()
         file = await announce(10)
-        await sync_to_async(services.begin_verifying)(file.pk)
+        await sync_to_async(services.begin_verifying)(file.pk, epoch=await epoch_of(file))
 
         async def cancel(file: StoredFile = file) -> None:
             with contextlib.suppress(UploadError):
                 await services.cancel(file.pk, "sender")
 
         await asyncio.gather(
-            cancel(), database_sync_to_async(services.complete, thread_sensitive=False)(file, DIGESTS, {})
+            cancel(), database_sync_to_async(services.complete, thread_sensitive=False)(file, DIGESTS, {}, epoch=0)
         )
         status = (await StoredFile.objects.aget(pk=file.pk)).status
         used, reserved, _files = await figures()
@@ -194,14 +199,14 @@ async def test_a_cancel_goes_on_when_the_one_who_asked_for_it_goes_away(monkeypa
     file = await announce(10)
     await stored(file, b"1234")
     told = asyncio.Event()
-    announce_change = services.announce_change
+    tell_others = hints.tell
 
     async def tell(file_id: Any) -> None:
         told.set()
         await asyncio.sleep(0)
-        await announce_change(file_id)
+        await tell_others(file_id)
 
-    monkeypatch.setattr(services, "announce_change", tell)
+    monkeypatch.setattr(hints, "tell", tell)
     asking = asyncio.create_task(services.cancel(file.pk, "sender"))
     await told.wait()
     asking.cancel()

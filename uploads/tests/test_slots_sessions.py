@@ -73,12 +73,6 @@ class Client:
     async def close(self, code: int, reason: str) -> None:
         self.gone = True
 
-    async def listen(self, file_id: str) -> None:
-        pass
-
-    async def leave(self, file_id: str) -> None:
-        pass
-
     def links(self, file_id: str) -> dict[str, str]:
         return {}
 

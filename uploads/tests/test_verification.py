@@ -25,6 +25,7 @@ from uploads.storage.local import LocalStore
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DATA = os.urandom(100_000)
+EPOCH = 1  # of the first that opens an upload for writing
 
 
 class Slot:
@@ -52,7 +53,7 @@ async def whole_upload() -> tuple[StoredFile, PartialObject]:
     await database_sync_to_async(services.begin_upload)(file)
     partial = await get_store().open(str(file.pk), file.size)
     await partial.append([DATA])
-    assert await database_sync_to_async(services.begin_verifying)(file.pk)
+    assert await database_sync_to_async(services.begin_verifying)(file.pk, epoch=EPOCH)
     return file, partial
 
 
@@ -78,7 +79,7 @@ async def state(file: StoredFile) -> StoredFile:
 async def test_a_whole_upload_becomes_a_completed_file_and_its_slot_is_free(store: LocalStore) -> None:
     file, partial = await whole_upload()
     slot = Slot()
-    done = await Verification(file, partial, slot, hashlib.sha256(DATA).hexdigest()).outcome()
+    done = await Verification(file, partial, slot, hashlib.sha256(DATA).hexdigest(), epoch=EPOCH).outcome()
     assert (done.status, done.sha256) == (Status.COMPLETED, hashlib.sha256(DATA).hexdigest())
     assert slot.released
     assert registry.verification(str(file.pk)) is None
@@ -90,7 +91,7 @@ async def test_a_cancel_in_the_middle_removes_the_bytes(store: LocalStore, monke
     slot = Slot()
     meanwhile(partial, lambda: services.cancel(file.pk, "sender"), monkeypatch)
     with pytest.raises(Cancelled):
-        await Verification(file, partial, slot, None).outcome()
+        await Verification(file, partial, slot, None, epoch=EPOCH).outcome()
     assert slot.released
     assert (await state(file)).status == Status.CANCELLED
     assert await store.stored_bytes(str(file.pk)) == 0
@@ -102,18 +103,18 @@ async def test_one_that_was_taken_for_dead_loses_no_byte(store: LocalStore, monk
     slot = Slot()
 
     async def taken_for_dead() -> None:
-        assert await database_sync_to_async(services.back_to_pending)(file.pk, "its worker was lost")
+        assert await database_sync_to_async(services.back_to_pending)(file.pk, "its worker was lost", epoch=EPOCH)
 
     meanwhile(partial, taken_for_dead, monkeypatch)
     with pytest.raises(StorageUnavailable):
-        await Verification(file, partial, slot, None).outcome()
+        await Verification(file, partial, slot, None, epoch=EPOCH).outcome()
     assert slot.released
     assert (await state(file)).status == Status.PENDING
     again = await store.open(str(file.pk), file.size)
     assert again.offset == len(DATA)
     assert (await again.digests()).sha256 == hashlib.sha256(DATA).hexdigest()
-    assert await database_sync_to_async(services.begin_verifying)(file.pk)
-    assert (await Verification(file, again, slot, None).outcome()).status == Status.COMPLETED
+    assert await database_sync_to_async(services.begin_verifying)(file.pk, epoch=EPOCH + 1)
+    assert (await Verification(file, again, slot, None, epoch=EPOCH + 1).outcome()).status == Status.COMPLETED
 
 
 async def test_two_at_once_end_with_one_completed_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,10 +122,10 @@ async def test_two_at_once_end_with_one_completed_file(store: LocalStore, monkey
 
     async def completed_by_another() -> None:
         digests = Digests(hashlib.sha256(DATA).hexdigest(), 0)
-        assert await database_sync_to_async(services.complete)(file, digests, {})
+        assert await database_sync_to_async(services.complete)(file, digests, {}, epoch=EPOCH)
 
     meanwhile(partial, completed_by_another, monkeypatch)
-    done = await Verification(file, partial, Slot(), None).outcome()
+    done = await Verification(file, partial, Slot(), None, epoch=EPOCH).outcome()
     assert done.status == Status.COMPLETED
     assert await store.stored_bytes(str(file.pk)) == len(DATA)
 
@@ -132,7 +133,7 @@ async def test_two_at_once_end_with_one_completed_file(store: LocalStore, monkey
 async def test_it_goes_on_when_nobody_listens_any_longer(store: LocalStore) -> None:
     file, partial = await whole_upload()
     slot = Slot()
-    verification = Verification(file, partial, slot, None)
+    verification = Verification(file, partial, slot, None, epoch=EPOCH)
     listener = asyncio.create_task(verification.outcome())
     await asyncio.sleep(0)
     listener.cancel()
@@ -157,7 +158,7 @@ async def test_one_abandoned_twice_gives_back_slot_and_lock(store: LocalStore, m
         raise AssertionError("it was abandoned before")
 
     monkeypatch.setattr(partial, "digests", slow_digests)
-    verification = Verification(file, partial, slot, None)
+    verification = Verification(file, partial, slot, None, epoch=EPOCH)
     await asyncio.to_thread(reads.wait, 30)
     abandoning = []
     for _ in range(3):
@@ -175,7 +176,7 @@ async def test_one_abandoned_twice_gives_back_slot_and_lock(store: LocalStore, m
 async def test_one_abandoned_before_its_first_step_gives_back_slot_and_lock(store: LocalStore) -> None:
     file, partial = await whole_upload()
     slot = Slot()
-    await Verification(file, partial, slot, None).abandon()
+    await Verification(file, partial, slot, None, epoch=EPOCH).abandon()
     assert slot.released
     assert registry.verification(str(file.pk)) is None
     again = await store.open(str(file.pk), file.size)
@@ -186,7 +187,7 @@ async def test_who_listens_to_an_abandoned_one_hears_what_ended_the_file(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, partial = await whole_upload()
-    verification = Verification(file, meanwhile(partial, asyncio.Event().wait, monkeypatch), Slot(), None)
+    verification = Verification(file, meanwhile(partial, asyncio.Event().wait, monkeypatch), Slot(), None, epoch=EPOCH)
     listener = asyncio.create_task(verification.outcome())
     await asyncio.sleep(0)
     await services.cancel(file.pk, "sender")
@@ -197,7 +198,7 @@ async def test_who_listens_to_an_abandoned_one_hears_what_ended_the_file(
 
 async def test_who_listens_to_one_that_ends_with_the_server_hears_of_a_restart(store: LocalStore) -> None:
     file, partial = await whole_upload()
-    verification = Verification(file, partial, Slot(), None)
+    verification = Verification(file, partial, Slot(), None, epoch=EPOCH)
     listener = asyncio.create_task(verification.outcome())
     await verification.abandon()
     with pytest.raises(ServerRestart):

@@ -6,7 +6,7 @@ venv := .venv/bin/python
 bootstrap = @command -v $(PYTHON) >/dev/null || { echo "DirectDriveX needs Python 3.11 or newer; $(PYTHON) is not on the PATH."; exit 1; }; \
 	$(PYTHON) devtools/bootstrap.py
 
-.PHONY: run test check trials bench messages
+.PHONY: run test check trials bench emulator messages
 
 run:
 	$(bootstrap) run
@@ -28,6 +28,10 @@ trials:
 bench:
 	$(bootstrap) dev
 	@exec $(venv) -m bench
+
+emulator:
+	$(bootstrap) run
+	@exec $(venv) -m devtools.emulator
 
 messages:
 	$(bootstrap) dev

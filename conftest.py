@@ -7,6 +7,8 @@ hold on both is marked `@pytest.mark.every_database`; `make test` runs everythin
 Servers. `server` is the real program on a free port with a data folder of its own; `start_server(**environment)`
 starts one with other settings. See `devtools/server_process.py`. What must hold behind both servers is marked
 `@pytest.mark.every_server`; with `TEST_SERVER=daphne` every program that a test starts is served by daphne.
+
+`emulator` is a Google Drive on this machine, with faults on request. See `devtools/emulator_process.py`.
 """
 
 import os
@@ -52,6 +54,7 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
 
 import django  # noqa: E402 - after the environment is set
 
+from devtools.emulator_process import EmulatorProcess  # noqa: E402
 from devtools.server_process import ServerProcess, prepare  # noqa: E402
 
 django.setup()  # test modules import models, and pytest-django sets up only what pyproject.toml names
@@ -100,6 +103,28 @@ def start_server(prepared_data_dir: Path, tmp_path: Path) -> Iterator[Callable[.
 def server(start_server: Callable[..., ServerProcess]) -> ServerProcess:
     """The real program with its default settings."""
     return start_server()
+
+
+@pytest.fixture
+def start_emulator(tmp_path: Path) -> Iterator[Callable[[], EmulatorProcess]]:
+    """Starts a Drive emulator with a folder of its own, as often as it is called."""
+    emulators: list[EmulatorProcess] = []
+
+    def start() -> EmulatorProcess:
+        emulator = EmulatorProcess(tmp_path / f"emulator-{len(emulators)}")
+        emulators.append(emulator)
+        emulator.start()
+        return emulator
+
+    yield start
+    for emulator in emulators:
+        emulator.stop()
+
+
+@pytest.fixture
+def emulator(start_emulator: Callable[[], EmulatorProcess]) -> EmulatorProcess:
+    """A Drive emulator without files or faults."""
+    return start_emulator()
 
 
 @pytest.fixture(scope="session")

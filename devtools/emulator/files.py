@@ -1,0 +1,154 @@
+"""Files and folders: files.get, list, create, update, copy, delete, generateIds, emptyTrash, and downloads."""
+
+import asyncio
+import copy
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from aiohttp import web
+
+from devtools.emulator import fields
+from devtools.emulator.accounts import Account
+from devtools.emulator.blobs import workers
+from devtools.emulator.errors import DriveError, invalid
+from devtools.emulator.items import GOOGLES, Item, new_id, now
+from devtools.emulator.listing import Listing
+from devtools.emulator.uploads import json_of
+from devtools.emulator.world import World
+
+MOST_IDS = 1000
+
+
+def yes(request: web.Request, name: str) -> bool:
+    return request.query.get(name) == "true"
+
+
+class Files:
+    """The handlers of `/drive/v3/files`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.listing = Listing(world)
+
+    def routes(self) -> list[web.RouteDef]:
+        root, one = "/drive/v3/files", "/drive/v3/files/{id}"
+        return [
+            web.get(f"{root}/generateIds", self.generate_ids),
+            web.delete(f"{root}/trash", self.empty_trash),
+            web.get(root, self.listing.page, allow_head=False),
+            web.post(root, self.create),
+            web.get(one, self.get, allow_head=False),
+            web.patch(one, self.update),
+            web.delete(one, self.delete),
+            web.post(f"{one}/copy", self.copy),
+        ]
+
+    def _asked(self, request: web.Request) -> tuple[Account, Item]:
+        account = self.world.who(request)
+        return account, self.world.find(account, request.match_info["id"], request.query)
+
+    async def _shown(self, request: web.Request, item: Item, account: Account) -> web.Response:
+        return web.json_response(await self.world.shown(item, account, request.query.get("fields")))
+
+    async def generate_ids(self, request: web.Request) -> web.Response:
+        self.world.who(request)
+        count = request.query.get("count", "10")
+        if not count.isdigit() or not 1 <= int(count) <= MOST_IDS:
+            raise invalid("count", f"Invalid value '{count}'. Values must be within the range: [1, {MOST_IDS}]")
+        ids = [new_id() for _ in range(int(count))]
+        answer = {"kind": "drive#generatedIds", "space": request.query.get("space", "drive"), "ids": ids}
+        return web.json_response(fields.project(answer, fields.parse(request.query.get("fields", "*"))))
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Metadata only: a folder, or a file without a byte."""
+        account, body = self.world.who(request), await json_of(request)
+        item = self.world.new_item(account, body, "", request.query)
+        item.id = item.id or new_id()
+        if not item.mime_type.startswith(GOOGLES):
+            item.blob = secrets.token_hex(16)
+            self.world.items.blob_path(item).touch()
+        self.world.items.save(item)
+        return await self._shown(request, item, account)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("alt") == "media":
+            return await self.download(request)
+        account, item = self._asked(request)
+        return await self._shown(request, item, account)
+
+    async def update(self, request: web.Request) -> web.Response:
+        account, item = self._asked(request)
+        self.world.change(account, item, await json_of(request), request.query)
+        self.world.items.save(item)
+        return await self._shown(request, item, account)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        _account, item = self._asked(request)
+        if not item.parents:
+            raise DriveError(403, "insufficientFilePermissions", "The root of a drive cannot be deleted.")
+        self.world.items.remove(item)
+        return web.Response(status=204)
+
+    async def empty_trash(self, request: web.Request) -> web.Response:
+        account = self.world.who(request)
+        drive = request.query.get("driveId")
+        for item in self.world.items:
+            if item.trashed and item.drive == drive and self.world.accounts.sees(account, item):
+                self.world.items.remove(item)
+        return web.Response(status=204)
+
+    async def copy(self, request: web.Request) -> web.Response:
+        account, source = self._asked(request)
+        body = await json_of(request)
+        if source.folder:
+            raise DriveError(403, "cannotCopyFile", "This file cannot be copied by the user.")
+        inherited = {"name": f"Copy of {source.name}", "mimeType": source.mime_type, "parents": source.parents}
+        item = self.world.new_item(account, inherited | body, "", request.query)
+        self.world.accounts.may_store(account, source.size, item.drive)
+        item.id = item.id or new_id()
+        item.properties = source.properties | item.properties
+        item.app_properties = source.app_properties | item.app_properties
+        item.digests, item.size = copy.copy(source.digests), source.size
+        if source.blob:
+            item.blob = secrets.token_hex(16)
+            paths = self.world.items.blob_path(source), self.world.items.blob_path(item)
+            await asyncio.get_running_loop().run_in_executor(workers, _copy, *paths)
+        item.created = now()
+        self.world.items.save(item)
+        return await self._shown(request, item, account)
+
+    # --- downloads ---
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """The bytes, or a range of them. Raises `DriveError`: 403 without bytes or for an abusive file, 416."""
+        if fault := self.world.faults.refuse("download"):
+            raise self.world.refused_by(fault)
+        _, item = self._asked(request)
+        if item.blob is None:
+            raise DriveError(403, "fileNotDownloadable")
+        if item.abusive and not yes(request, "acknowledgeAbuse"):
+            raise DriveError(403, "cannotDownloadAbusiveFile")
+        _check_range(request, item.size)
+        headers = {"Content-Type": item.mime_type, "Cache-Control": "private, max-age=0, must-revalidate"}
+        return web.FileResponse(self.world.items.blob_path(item), chunk_size=1024 * 1024, headers=headers)
+
+
+def _check_range(request: web.Request, size: int) -> None:
+    """Raises `DriveError` (416) for one behind the end; one that cannot be read counts as none."""
+    try:
+        asked = request.http_range
+    except ValueError:
+        return
+    if asked.start is not None and asked.start >= size and (asked.start or size == 0):
+        error = DriveError(416, "requestedRangeNotSatisfiable", "Request range not satisfiable", location="Range")
+        error.headers["Content-Range"] = f"bytes */{size}"
+        raise error
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)  # content is never changed in place
+    except OSError:
+        shutil.copyfile(source, target)

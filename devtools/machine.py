@@ -77,6 +77,10 @@ def nginx() -> str:
     return need("nginx", ("nginx", "/usr/sbin/ngin*x"), ("nginx-light",))
 
 
+def rclone() -> str:
+    return need("rclone", ("rclone",), ("rclone",))
+
+
 def postgresql(program: str) -> str:
     """The path of one of PostgreSQL's server programs, such as `initdb`."""
     if path := find(f"/usr/lib/postgresql/*/bin/{program}", program):

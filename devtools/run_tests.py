@@ -59,6 +59,7 @@ TOOLS = {
     "postgresql": lambda: machine.postgresql("initdb"),
     "redis": machine.redis_server,
     "chromium": machine.chromium,
+    "rclone": machine.rclone,  # few tests need it: without it they fail, and all others run
 }
 
 

@@ -109,6 +109,25 @@ def test_a_pause_that_the_server_asks_for_is_the_pages_and_ends_by_itself(
     expect(notice).to_be_hidden()
 
 
+def test_maintenance_that_is_over_sooner_than_was_said_keeps_nobody_waiting(open_page: OpenPage) -> None:
+    upload = open_page()
+    upload.page.clock.install()
+    shut = problem("maintenance", 503, True, retry_after=8 * 3600)
+    upload.page.route("**/api/v1/batch/initiate", shut, times=1)
+    upload.page.route("**/api/v1/upload/quota-info", shut)
+    PlayedServer(upload, 1, succeed)
+    upload.choose(payload("a.bin", 1), payload("b.bin", 1))
+    notice = upload.page.locator("ddx-hold")
+    expect(notice).to_contain_text("It goes on by itself at")
+    for _ in range(4):
+        with upload.page.expect_response("**/api/v1/upload/quota-info"):
+            upload.page.clock.run_for(30_000)
+    expect(notice).to_be_visible()
+    upload.page.unroute("**/api/v1/upload/quota-info")
+    until(upload.page, lambda: upload.page.clock.run_for(1_000) or upload.in_state("done").count() == 2)
+    expect(notice).to_be_hidden()
+
+
 def test_a_pause_told_on_the_sockets_is_no_failure_of_the_files(open_page: OpenPage) -> None:
     refused: list[str] = []
 
@@ -238,6 +257,7 @@ def test_fifteen_hundred_files_become_two_batches_and_the_second_waits_until_its
     expect(upload.group(0)).to_contain_text("Part 1 of 2")
     expect(upload.group(0).locator("a.batch-link")).to_be_visible()
     expect(upload.group(1)).to_contain_text("Part 2 of 2")
+    expect(upload.group(0)).to_contain_text("each of the 2 parts has its own")
     expect(upload.group(1)).to_contain_text("500 waiting on this device")
     expect(upload.group(1)).to_contain_text("The link comes when the turn of these files nears.")
     assert [len(body["files"]) for body in announced] == [1000]

@@ -24,8 +24,9 @@ export class HoldNotice extends HTMLElement {
     );
     this.append(element("div", {}, this.#words, this.#when), button);
     hold.addEventListener("change", () => {
+      const isNew = this.hidden;
       this.#render();
-      if (hold.isOn) announce(`${hold.message} ${gettext("Nothing is lost; it goes on by itself.")}`);
+      if (hold.isOn && isNew) announce(`${hold.message} ${gettext("Nothing is lost; it goes on by itself.")}`);
     });
     setInterval(() => hold.isOn && this.#render(), 1000);
   }

@@ -8,6 +8,8 @@ import { pauseBefore } from "./backoff.js";
 export class Hold extends EventTarget {
   /** When it ends by itself, in milliseconds of `Date.now()`; 0 when there is none. */
   until = 0;
+  /** The server's code for the cause. */
+  code = "";
   /** The server's sentence. */
   message = "";
   #inARow = 0;
@@ -25,6 +27,7 @@ export class Hold extends EventTarget {
     const until = Date.now() + pauseBefore(this.#inARow, cause.retryAfter) * 1000;
     if (this.isOn && until <= this.until) return;
     this.until = until;
+    this.code = cause.code;
     this.message = cause.message;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.end(), until - Date.now());

@@ -6,6 +6,7 @@ import { HoldNotice } from "./hold-notice.js";
 import { MyFiles } from "./my-files.js";
 import { UploadQueue } from "./queue.js";
 import { QuotaMeter } from "./quota-meter.js";
+import { watchForReopening } from "./reopening.js";
 import { answerOtherTabs } from "./unfinished.js";
 import { UnfinishedList } from "./unfinished-list.js";
 import { UploadList } from "./upload-list.js";
@@ -23,6 +24,7 @@ const openIds = () => uploads().flatMap(({ fileId, isOver }) => (fileId && !isOv
 
 find("ddx-upload-list", UploadList).show(queue);
 find("ddx-hold", HoldNotice).show(queue.hold, () => queue.tryNow());
+watchForReopening(queue.hold);
 answerOtherTabs(openIds);
 
 dropzone.addEventListener("files", async (event) => {

@@ -298,6 +298,28 @@ def test_the_online_event_brings_a_lost_upload_back_at_once(open_page: OpenPage)
     upload.expect_state("a.bin", "done")
 
 
+def test_when_one_lost_upload_is_back_the_others_come_at_once(open_page: OpenPage) -> None:
+    away = True
+
+    def be_away(server: PlayedServer, socket: WebSocketRoute, heard: Any) -> bool:
+        if away:
+            socket.close(code=1001)
+        elif isinstance(heard, dict):
+            server.say(socket, **PATIENT)
+        return True
+
+    upload = open_page()
+    upload.page.clock.install()
+    PlayedServer(upload, 1, be_away)
+    upload.choose(*[payload(f"{number}.bin", 1) for number in range(5)])
+    pauses = upload.page.locator('ddx-upload-row[data-state="lost"] .state', has_text=re.compile(r"\d\d s"))
+    until(upload.page, lambda: upload.page.clock.run_for(1_000) or pauses.count() == 5)
+    away = False
+    until(upload.page, lambda: upload.page.clock.run_for(200) or upload.in_state("queued").count())
+    upload.page.clock.run_for(600)
+    expect(upload.in_state("queued")).to_have_count(5)
+
+
 def test_incomplete_makes_it_come_back_for_the_true_offset(open_page: OpenPage) -> None:
     file = payload("a.bin", 4 * MIB)
 

@@ -24,6 +24,8 @@ export class UploadQueue extends EventTarget {
   #groups = [];
   /** Those that hold a place at the server. @type {Set<Upload>} */
   #active = new Set();
+  /** Those that lost their connection and have none yet. @type {Set<Upload>} */
+  #lost = new Set();
   #concurrent = 5;
   /** @type {Promise<unknown>} */
   #lastAsked = Promise.resolve();
@@ -102,8 +104,15 @@ export class UploadQueue extends EventTarget {
     else if (upload) this.#active.delete(upload);
     const passed = upload ? ["queued", "uploading"].includes(upload.state) : group.standing === "announced";
     if (passed) this.hold.passed();
+    if (upload?.state === "lost") this.#lost.add(upload);
+    else if (upload && (passed || upload.isOver) && this.#lost.delete(upload) && passed) this.#followBack();
     this.dispatchEvent(new CustomEvent("change", { detail: { group, upload } }));
     this.#schedule();
+  }
+
+  /** One that was lost is back, so the server can be reached: the others need not sit out their pauses. */
+  #followBack() {
+    for (const upload of this.#lost) if (upload.isGuessing) upload.tryNow();
   }
 
   /** Takes uploads off the list; those that are not finished are cancelled. @param {Iterable<Upload>} gone */
@@ -120,6 +129,7 @@ export class UploadQueue extends EventTarget {
       if (!SETTLED.has(upload.state)) upload.cancel();
       upload.dispose();
       this.#active.delete(upload);
+      this.#lost.delete(upload);
     }
     if (gone.length === 0) return;
     group.remove(new Set(gone));

@@ -70,6 +70,8 @@ export class Upload extends EventTarget {
   message = "";
   /** When a lost upload tries again, in milliseconds of `Date.now()`. */
   retryAt = 0;
+  /** Whether that moment is the page's own guess, and not one that the server named. */
+  isGuessing = false;
   /** @type {import("./connection.js").Success | null} */
   result = null;
   /** Whether "try again" makes sense for a failed upload. */
@@ -388,6 +390,7 @@ export class Upload extends EventTarget {
     const seconds = pauseBefore(this.#failures, retryAfter);
     this.#keepsPlace = seconds < KEEPS_PLACE_SECONDS;
     this.retryAt = Date.now() + seconds * 1000;
+    this.isGuessing = !retryAfter;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#rejoin(), seconds * 1000);
     this.#become("lost", message);

@@ -92,6 +92,22 @@ def test_cancel_all_ends_what_is_unfinished_and_leaves_what_is_complete(
     assert facts_of(upload, upload.batch_link(0))["status"] == "completed"
 
 
+def test_a_batch_of_which_a_part_was_cancelled_is_never_said_to_be_complete(
+    open_page: OpenPage, make_file: MakeFile
+) -> None:
+    upload = open_page()
+    upload.network.slow_down(MIB)
+    upload.choose(make_file("small.bin", 1000), make_file("large.bin", 8 * MIB), make_file("larger.bin", 8 * MIB))
+    upload.expect_state("small.bin", "done")
+    upload.group().get_by_role("button", name="Cancel all").click()
+    dialog = upload.page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Keep them")).to_be_visible()
+    dialog.get_by_role("button", name="Cancel all").click()
+    expect(upload.group()).to_contain_text("1 complete · 2 cancelled")
+    expect(upload.group()).to_contain_text("Whoever has this link can download 1 of these files.")
+    expect(upload.page.locator("#announcer")).to_contain_text("3 files: 1 complete · 2 cancelled.")
+
+
 def test_after_a_reload_in_the_middle_the_link_is_there_and_only_what_is_missing_is_sent(
     open_page: OpenPage, make_file: MakeFile
 ) -> None:

@@ -5,9 +5,10 @@ import { gettext } from "./i18n.js";
 
 /**
  * @param {string} question @param {string} yes the words on the button that does it
+ * @param {string} [no] those on the one that does not
  * @returns {Promise<boolean>}
  */
-export function confirmed(question, yes) {
+export function confirmed(question, yes, no = gettext("Keep it")) {
   return new Promise((resolve) => {
     const dialog = element(
       "dialog",
@@ -16,7 +17,7 @@ export function confirmed(question, yes) {
       element(
         "form",
         { method: "dialog", class: "dialog-buttons" },
-        element("button", { class: "button", value: "no" }, gettext("Keep it")),
+        element("button", { class: "button", value: "no" }, no),
         element("button", { class: "button button-danger", value: "yes" }, yes),
       ),
     );

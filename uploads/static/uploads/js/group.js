@@ -94,6 +94,11 @@ export class Group extends EventTarget {
     return titleInWords(this.#title, this.#part);
   }
 
+  /** Which of several batches it is, where the files chosen were too many for one. */
+  get part() {
+    return this.#part;
+  }
+
   get uploads() {
     return /** @type {readonly Upload[]} */ (this.#uploads);
   }

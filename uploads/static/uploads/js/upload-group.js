@@ -12,7 +12,7 @@ import { fill, gettext, ngettext } from "./i18n.js";
 import { restOf, rowsOf } from "./rows-shown.js";
 import { OVER, PAUSABLE, SETTLED } from "./states.js";
 import { UploadRow } from "./upload-row.js";
-import { groupCounts, groupFigures, groupName, tryingAgain } from "./words.js";
+import { groupCounts, groupFigures, groupName, outcomeInWords, tryingAgain } from "./words.js";
 
 /** @typedef {import("./upload.js").Upload} Upload @typedef {import("./group.js").Group} Group */
 
@@ -36,7 +36,7 @@ export class UploadGroup extends HTMLElement {
   #most = 0;
   /** @type {Map<Upload, UploadRow>} */
   #rows = new Map();
-  #isComplete = false;
+  #isOver = false;
   #title = element("bdi");
   #counts = element("p", { class: "group-counts" });
   #bar = element("progress", { max: STEPS });
@@ -168,9 +168,8 @@ export class UploadGroup extends HTMLElement {
     if (group.standing === "refused" && message && message !== this.#message.textContent) announce(message);
     setText(this.#message, message);
     this.#showButtons(group);
-    const isComplete = isOver && tally.files > 0 && tally.number(["done"]) + tally.cleared === tally.files;
-    if (isComplete && !this.#isComplete) announce(fill(gettext("%(name)s: complete."), { name: groupName(group) }));
-    this.#isComplete = isComplete;
+    if (isOver && !this.#isOver) announce(outcomeInWords(group));
+    this.#isOver = isOver;
   }
 
   /** @param {Group} group */
@@ -230,7 +229,7 @@ export class UploadGroup extends HTMLElement {
       ),
       { n: formatCount(open) },
     );
-    if (!(await confirmed(question, gettext("Cancel all")))) return;
+    if (!(await confirmed(question, gettext("Cancel all"), ngettext("Keep it", "Keep them", open)))) return;
     await group.cancelAll();
     this.dispatchEvent(new CustomEvent("cancelledgroup", { bubbles: true, detail: group }));
   }
@@ -260,8 +259,17 @@ function wordsOn(name, group) {
   }
 }
 
-/** What the link is good for, or why there is none yet. @param {Group} group */
+/** What the link is good for, or why there is none yet; and why there are several. @param {Group} group */
 function noteOf(group) {
+  const links = group.part?.of;
+  const several = links
+    ? fill(gettext("So many files do not fit behind one link: each of the %(n)s parts has its own."), { n: formatCount(links) })
+    : "";
+  return [linkInWords(group), several].filter(Boolean).join(" ");
+}
+
+/** @param {Group} group */
+function linkInWords(group) {
   if (group.standing === "announcing") return gettext("The link is being made.");
   if (group.standing === "new") return gettext("The link comes when the turn of these files nears.");
   if (!group.batch) return "";
@@ -270,7 +278,9 @@ function noteOf(group) {
   const complete = tally.number(["done"]) + tally.cleared - apart;
   if (tally.open) return gettext("Share this link now: whoever has it can download each file as soon as it is complete.");
   if (complete === 0) return gettext("No file can be downloaded behind this link.");
-  if (complete === tally.files) return gettext("Whoever has this link sees these files and can download them.");
+  // What was cancelled or refused stands in the list, but not behind the link.
+  const listed = group.uploads.length + tally.cleared;
+  if (complete === listed) return gettext("Whoever has this link sees these files and can download them.");
   const sentence = ngettext(
     "Whoever has this link can download %(n)s of these files.",
     "Whoever has this link can download %(n)s of these files.",

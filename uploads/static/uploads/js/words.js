@@ -133,6 +133,13 @@ export function groupCounts(group) {
   return [...facts, countsInWords(tally)].filter(Boolean).join(" · ");
 }
 
+/** What became of a group that is over. @param {Group} group */
+export function outcomeInWords(group) {
+  const name = groupName(group);
+  if (group.tally.number(["done"]) === group.uploads.length) return fill(gettext("%(name)s: complete."), { name });
+  return fill(gettext("%(name)s: %(counts)s."), { name, counts: countsInWords(group.tally) });
+}
+
 /** Bytes, speed and time left of all of it together. @param {Group} group */
 export function groupFigures(group) {
   const { tally } = group;

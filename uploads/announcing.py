@@ -16,7 +16,7 @@ from quotas import services as quotas
 from quotas.file_types import blocked_by
 from quotas.rules import Person
 from uploads import tokens
-from uploads.errors import DailyLimitExceeded, FileTooLarge, FileTypeBlocked, StorageFull
+from uploads.errors import AtFault, DailyLimitExceeded, FileTooLarge, FileTypeBlocked, StorageFull
 from uploads.idempotency import RequestKey, once
 from uploads.lifecycle import retention_end
 from uploads.models import Batch, FileEvent, StoredFile
@@ -124,7 +124,7 @@ def _announce(
     now = timezone.now()
     day = rules.utc_day(now)
     sizes = [upload.size for upload in new]
-    refuse_blocked_types(new, in_batch=batch is not None)
+    refuse_blocked_types(new, sender.person, in_batch=batch is not None)
     reserve(sender.person, sizes, day, names=[upload.filename for upload in new] if batch else ())
     if room is not None and sum(sizes) > room:
         raise StorageFull()
@@ -166,18 +166,40 @@ def _announced(new: NewUpload, position: int, fields: Mapping[str, Any]) -> Anno
     return file, token
 
 
-def refuse_blocked_types(new: Sequence[NewUpload], *, in_batch: bool) -> None:
-    """Raise `FileTypeBlocked` where one of these files is of a type that nobody may send, and name them all."""
+def refuse_blocked_types(new: Sequence[NewUpload], person: Person, *, in_batch: bool) -> None:
+    """Raise `FileTypeBlocked` where one of these files is of a type that nobody may send, and name them all.
+
+    Of a batch, those that are too large are named as well: whoever sends the others is not to be refused once more.
+    """
     patterns = quotas.blocked_types()
-    named, reasons = [], set()
+    at_fault: dict[int, AtFault] = {}
+    reasons = set()
     for position, upload in enumerate(new):
         if found := blocked_by(patterns, upload.filename, upload.content_type):
             field, pattern = found
-            named.append((f"files.{position}.{field}" if in_batch else field, upload.filename))
-            reasons.add(pattern if "/" in pattern else f".{pattern}")
-    if named:
-        detail = _("Files of the type “%(type)s” are not accepted here.") % {"type": reasons.pop()}
-        raise FileTypeBlocked(detail if not reasons else None, named=named)
+            reason = _("Files of the type “%(type)s” are not accepted here.") % {
+                "type": pattern if "/" in pattern else f".{pattern}"
+            }
+            reasons.add(reason)
+            at_fault[position] = AtFault(f"files.{position}.{field}" if in_batch else field, upload.filename, reason)
+    if not at_fault:
+        return
+    if in_batch:
+        too_large = _too_large(new, quotas.person_limits(person))
+        at_fault = dict(sorted((too_large | at_fault).items()))
+    raise FileTypeBlocked(reasons.pop() if len(reasons) == 1 else None, named=list(at_fault.values()))
+
+
+def _too_large(new: Sequence[NewUpload], limits: rules.PersonLimits) -> dict[int, AtFault]:
+    try:
+        rules.check_files(limits, [upload.size for upload in new])
+    except rules.FileLimitExceeded as error:
+        code, reason = FileTooLarge.code, FileTooLarge.sentence
+        return {
+            position: AtFault(f"files.{position}.size", new[position].filename, reason, code, error.limit)
+            for position in error.positions
+        }
+    return {}
 
 
 def reserve(
@@ -194,7 +216,7 @@ def reserve(
         raise FileTooLarge(
             _("The file has %(size)s bytes; at most %(limit)s are allowed.")
             % {"size": error.size, "limit": error.limit},
-            named=[(f"files.{position}.size", names[position]) for position in error.positions] if names else (),
+            named=[AtFault(f"files.{position}.size", names[position]) for position in error.positions] if names else (),
             limit=error.limit,
             size=error.size,
         ) from error
@@ -204,7 +226,7 @@ def reserve(
         seconds = max(1, int((reset - timezone.now()).total_seconds()))
         raise DailyLimitExceeded(
             retry_after=seconds,
-            named=[(f"files.{error.position}.size", names[error.position])] if names else (),
+            named=[AtFault(f"files.{error.position}.size", names[error.position])] if names else (),
             unit=error.unit,
             limit=error.limit,
             used=error.used,

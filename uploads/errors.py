@@ -14,18 +14,32 @@ into an `error` message and a close code.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 
+@dataclass(frozen=True)
+class AtFault:
+    """A file of a batch that is refused: the field at fault (`files.3.size`), and the file's name.
+
+    `reason` and `code` stand where they differ from those of the error that names it; `limit` is in bytes.
+    """
+
+    field: str
+    filename: str
+    reason: str | Promise = ""
+    code: str = ""
+    limit: int | None = None
+
+
 class UploadError(Exception):
     """A refusal with its cause.
 
     `detail` is the sentence for a person, `retry_after` is in seconds, `extra` holds the further members that
-    wire.md names for the code (such as `limit` and `size`), `named` are the files of a batch that are meant, each with
-    the field at fault: `("files.3.size", "film.mkv")`.
+    wire.md names for the code (such as `limit` and `size`), `named` are the files of a batch that are meant.
     """
 
     code: ClassVar[str]
@@ -39,7 +53,7 @@ class UploadError(Exception):
         detail: str | Promise | None = None,
         *,
         retry_after: int | None = None,
-        named: Sequence[tuple[str, str]] = (),
+        named: Sequence[AtFault] = (),
         **extra: Any,
     ) -> None:
         super().__init__(str(detail or self.code))
@@ -59,9 +73,16 @@ class UploadError(Exception):
         """The further members of the answer, ready for JSON."""
         if not self.named:
             return self.extra
-        reason = str(self.sentence)
-        named = [{"field": field, "filename": filename, "reason": reason} for field, filename in self.named]
-        return {**self.extra, "errors": named}
+        return {**self.extra, "errors": [self._entry(file) for file in self.named]}
+
+    def _entry(self, file: AtFault) -> dict[str, Any]:
+        entry = {
+            "field": file.field,
+            "filename": file.filename,
+            "code": file.code or self.code,
+            "reason": str(file.reason or self.sentence),
+        }
+        return entry if file.limit is None else {**entry, "limit": file.limit}
 
 
 class InvalidRequest(UploadError):

@@ -65,6 +65,8 @@ def test_a_folder_keeps_its_folders_and_gives_the_batch_its_name(
     expect(upload.group().get_by_role("heading", name="Wedding")).to_be_visible()
     expect(upload.in_state("done")).to_have_count(3)
     expect(upload.row("9.jpg")).to_contain_text("Wedding/photos")
+    upload.page.locator("ddx-my-files summary").click()
+    expect(upload.page.locator("ddx-my-files").get_by_role("link", name="Wedding")).to_be_visible()
     page = new_context(java_script_enabled=False).new_page()
     page.goto(upload.batch_link())
     expect(page.get_by_role("heading", level=1)).to_have_text("Wedding")
@@ -150,14 +152,16 @@ def test_refused_files_are_named_and_the_others_are_sent_when_somebody_says_so(
     huge = make_file("huge.iso", 0)
     with huge.open("r+b") as file:
         file.truncate(3 * 1024 * MIB)  # sparse: it takes no room
-    upload.choose(make_file("a.txt", 1000), huge, make_file("b.txt", 1000))
+    upload.choose(make_file("a.txt", 1000), huge, make_file("saver.scr", 1000), make_file("b.txt", 1000))
     upload.expect_state("huge.iso", "refused")
+    expect(upload.row("saver.scr")).to_contain_text("Files of the type “.scr” are not accepted here.")
     expect(upload.row("huge.iso")).to_contain_text("it has 3 GiB, and a file may have at most 2 GiB here")
-    expect(upload.group()).to_contain_text("1 file was refused, so none of them was sent yet.")
+    expect(upload.group()).to_contain_text("2 files were refused, so none of them was sent yet.")
     expect(upload.in_state("held")).to_have_count(2)
     upload.button("Send the other 2 files").click()
     expect(upload.in_state("done")).to_have_count(2)
     assert [known["filename"] for known in facts_of(upload, upload.batch_link())["files"]] == ["a.txt", "b.txt"]
+    expect(upload.group()).to_contain_text("Whoever has this link can download 2 of these files.")
     upload.expect_state("huge.iso", "refused")
 
 

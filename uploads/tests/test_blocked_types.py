@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from quotas.models import BlockedType, DailyUsage
+from quotas.models import AudienceLimit, BlockedType, DailyUsage, LimitProfile
 from quotas.rules import address_person
+from quotas.services import seed_profiles
 from uploads import announcing
 from uploads.announcing import NewUpload, Sender
 from uploads.errors import FileTypeBlocked
@@ -39,9 +40,9 @@ async def refused(announcement: Any) -> FileTypeBlocked:
 async def test_one_file_is_named_with_the_type_that_is_not_accepted() -> None:
     error = await refused(announcing.initiate(NewUpload("me.jpg.SCR", 10), SENDER))
     assert error.detail == "Files of the type “.scr” are not accepted here."
-    assert error.members["errors"] == [
-        {"field": "filename", "filename": "me.jpg.SCR", "reason": "Files of this type are not accepted here."}
-    ]
+    reason = "Files of the type “.scr” are not accepted here."
+    entry = {"field": "filename", "filename": "me.jpg.SCR", "code": "file_type_blocked", "reason": reason}
+    assert error.members["errors"] == [entry]
 
 
 async def test_the_content_type_counts_as_well() -> None:
@@ -58,6 +59,19 @@ async def test_of_a_batch_every_blocked_file_is_named_and_none_is_taken() -> Non
         ("files.3.filename", "d.scr."),
     ]
     assert error.detail == "Files of this type are not accepted here."
+
+
+async def test_of_a_batch_those_that_are_too_large_are_named_beside_the_blocked_ones() -> None:
+    await sync_to_async(seed_profiles)()
+    await LimitProfile.objects.aupdate(limits_enforced=True)
+    await AudienceLimit.objects.aupdate(file_bytes=9)
+    files = [NewUpload("a.txt", 9), NewUpload("b.mov", 10), NewUpload("c.scr", 10)]
+    error = await refused(announcing.initiate_batch(files, "", SENDER))
+    assert error.code == "file_type_blocked"
+    assert [(named["field"], named["code"], named.get("limit")) for named in error.members["errors"]] == [
+        ("files.1.size", "file_too_large", 9),
+        ("files.2.filename", "file_type_blocked", None),
+    ]
 
 
 async def test_what_was_announced_before_the_list_changed_may_still_be_asked_for_again() -> None:

@@ -1,6 +1,6 @@
 /** Which files of a batch the server refused, and why. Knows no page. */
 
-import { explain, explainNoRoom } from "./refusals.js";
+import { explainNoRoom, explainTooLarge } from "./refusals.js";
 
 /** @typedef {import("./upload.js").Upload} Upload @typedef {import("./api.js").Problem} Problem */
 
@@ -14,13 +14,14 @@ export const leftOut = (problem, uploads) =>
 
 /** @param {Problem} problem @param {Upload[]} uploads @returns {Map<Upload, string>} */
 function named(problem, uploads) {
-  /** @type {{field: string, reason: string}[]} */
+  /** @type {{field: string, reason: string, code?: string, limit?: number}[]} */
   const errors = Array.isArray(problem.body.errors) ? problem.body.errors : [];
   /** @type {Map<Upload, string>} */
   const found = new Map();
-  for (const { field, reason } of errors) {
+  for (const { field, reason, code = problem.code, limit = problem.body.limit } of errors) {
     const upload = uploads[Number(/^files\.(\d+)(\.|$)/.exec(field)?.[1] ?? -1)];
-    if (upload) found.set(upload, problem.code === "file_too_large" ? explain(problem, upload.size) : reason);
+    const isTooLarge = code === "file_too_large" && Number.isFinite(limit);
+    if (upload) found.set(upload, isTooLarge ? explainTooLarge(upload.size, limit) : reason);
   }
   return found;
 }

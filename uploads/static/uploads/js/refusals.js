@@ -11,14 +11,11 @@ const FINAL = new Set(["file_too_large", "file_type_blocked", "forbidden"]);
 /** @param {string} code */
 export const maySucceedLater = (code) => !FINAL.has(code);
 
-/** @param {Problem} problem @param {number} [size] that of the file meant, in bytes, where the problem names several */
-export function explain(problem, size = problem.body.size) {
-  const { limit, used, reserved, remaining } = problem.body;
+/** @param {Problem} problem */
+export function explain(problem) {
+  const { size, limit, used, reserved, remaining } = problem.body;
   if (problem.code === "file_too_large" && Number.isFinite(limit) && Number.isFinite(size)) {
-    return fill(gettext("This file is too large: it has %(size)s, and a file may have at most %(limit)s here."), {
-      size: formatSize(size),
-      limit: formatSize(limit),
-    });
+    return explainTooLarge(size, limit);
   }
   if (problem.code === "daily_limit_exceeded" && Number.isFinite(limit) && Number.isFinite(remaining)) {
     const left = Math.max(0, remaining);
@@ -27,6 +24,13 @@ export function explain(problem, size = problem.body.size) {
   }
   return problem.message;
 }
+
+/** @param {number} size @param {number} limit bytes */
+export const explainTooLarge = (size, limit) =>
+  fill(gettext("This file is too large: it has %(size)s, and a file may have at most %(limit)s here."), {
+    size: formatSize(size),
+    limit: formatSize(limit),
+  });
 
 /** @param {number} limit @param {number} left @param {number} used bytes */
 const byteLimit = (limit, left, used) =>

@@ -195,6 +195,19 @@ async def test_a_visitors_list_of_files_leads_to_their_batches(wire_server: Serv
     assert by_size == {1: of_batch, 2: of_batch, 3: (None, None)}
 
 
+async def test_the_files_of_a_batch_are_listed_in_its_order_over_the_pages(wire_server: ServerProcess) -> None:
+    async with browser(wire_server) as mine:
+        async with mine.post("/api/v1/batch/initiate", json={"title": "Trip", "files": files(*range(53))}) as response:
+            assert response.status == 200
+        async with mine.get("/api/v1/files") as response:
+            first = await response.json()
+        async with mine.get("/api/v1/files", params={"cursor": first["next"]}) as response:
+            second = await response.json()
+    items = first["items"] + second["items"]
+    assert [item["size"] for item in items] == list(range(53))
+    assert {item["batch_title"] for item in items} == {"Trip"}
+
+
 async def test_the_first_call_on_batches_greets_a_visitor_and_their_page_does_not(wire_server: ServerProcess) -> None:
     async with (
         browser(wire_server) as mine,

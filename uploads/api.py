@@ -41,6 +41,7 @@ from uploads.states import Status as State
 from uploads.storage import get_store
 
 PAGE_FILES = 50
+MOST_POSITIONS = 2**31  # more than the column can hold
 
 
 class JSONOnly(Parser):
@@ -148,16 +149,17 @@ async def delete(request: HttpRequest, file_id: str) -> Any:
 
 @api.get("/v1/files", response={200: MyFilesOut, **ERRORS}, tags=["files"])
 async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
-    """The files that this account or this browser sent, newest first, 50 a page."""
+    """The files that this account or this browser sent, newest first, 50 a page; those of a batch in their order."""
     caller = await caller_of(request)
     if caller.account_id is None and not caller.visitor:
         return {"items": [], "next": None}
     mine = Q(owner_id=caller.account_id) if caller.account_id is not None else Q(visitor=caller.visitor)
-    files = StoredFile.objects.filter(mine).exclude(status=State.DELETED).order_by("-created_at", "-id")
+    files = StoredFile.objects.filter(mine).exclude(status=State.DELETED).order_by("-created_at", "position", "-id")
     if cursor:
-        created_at, last = _read_cursor(cursor)
-        files = files.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=last))
-    page = [file async for file in files[: PAGE_FILES + 1]]
+        created_at, position, last = _read_cursor(cursor)
+        behind = Q(position__gt=position) | Q(position=position, id__lt=last)
+        files = files.filter(Q(created_at__lt=created_at) | Q(behind, created_at=created_at))
+    page = [file async for file in files.select_related("batch")[: PAGE_FILES + 1]]
     now = await look()
     origin = links.origin_of_request(request)
     items = [
@@ -167,6 +169,7 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
             "upload_expires_at": timestamp(file.upload_expires_at),
             "batch_id": str(file.batch_id) if file.batch_id else None,
             "batch_url": links.batch_url(origin, file.batch_id) if file.batch_id else None,
+            "batch_title": file.batch.title if file.batch else None,
         }
         for file in page[:PAGE_FILES]
     ]
@@ -174,16 +177,16 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
 
 
 def _make_cursor(file: StoredFile) -> str:
-    return base64.urlsafe_b64encode(f"{file.created_at.isoformat()} {file.pk}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{file.created_at.isoformat()} {file.position} {file.pk}".encode()).decode()
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, Any]:
+def _read_cursor(cursor: str) -> tuple[datetime, int, UUID]:
     try:
-        created_at, _space, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        created_at, position, last = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
         moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None:
-            raise ValueError("a cursor has a time zone")
-        return moment.astimezone(UTC), UUID(last)
+        if moment.tzinfo is None or not 0 <= int(position) < MOST_POSITIONS:
+            raise ValueError("a cursor has a time zone, and a place in a batch")
+        return moment.astimezone(UTC), int(position), UUID(last)
     except (ValueError, OverflowError, binascii.Error):
         raise InvalidRequest("cursor", _("This cursor was not made by this server.")) from None
 

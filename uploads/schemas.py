@@ -161,6 +161,7 @@ class MyFileOut(MetaOut):
     upload_expires_at: str
     batch_id: str | None
     batch_url: str | None
+    batch_title: str | None
 
 
 class MyFilesOut(Schema):

@@ -17,6 +17,7 @@ import { fill, gettext } from "./i18n.js";
  * @property {string} created_at
  * @property {string} [share_url]
  * @property {string | null} [batch_url]
+ * @property {string | null} [batch_title]
  */
 
 const OPEN = new Set(["pending", "queued", "uploading", "verifying"]);
@@ -81,7 +82,7 @@ export class MyFiles extends HTMLElement {
   }
 
   /** The link of a batch, above the first of its files. @param {Item} item */
-  #head({ batch_url: url = null, filename }) {
+  #head({ batch_url: url = null, batch_title: title, filename }) {
     if (url === this.#batch) return [];
     this.#batch = url;
     if (!url) return [];
@@ -90,7 +91,7 @@ export class MyFiles extends HTMLElement {
       element(
         "li",
         { class: "batch-line" },
-        element("a", { href: url }, gettext("Sent together")),
+        element("a", { href: url }, element("bdi", {}, readableName(title || gettext("Sent together")))),
         copyButton(url, gettext("Copy link"), about),
       ),
     ];

@@ -25,7 +25,8 @@ class CircuitColumns(models.Model):
     openings = models.PositiveIntegerField(default=0, editable=False)
     retry_at = models.DateTimeField(_("tried again at"), null=True, editable=False)
     trying = models.BooleanField(default=False, editable=False)
-    last_error = models.TextField(_("last error"), blank=True, editable=False)
+    error_code = models.CharField(_("trouble"), max_length=32, blank=True, editable=False)
+    last_error = models.TextField(_("true cause"), blank=True, editable=False)
 
     class Meta:
         abstract = True

@@ -13,7 +13,12 @@ Buffer = bytes | bytearray | memoryview
 
 
 class StorageError(Exception):
-    """The storage failed in a way that it cannot name better; the upload stays resumable."""
+    """The storage failed in a way that it cannot name better; the upload stays resumable.
+
+    `retry_after`: it is of no use to come back before, in seconds; None where nobody knows.
+    """
+
+    retry_after: float | None = None
 
 
 class StorageUnavailableError(StorageError):

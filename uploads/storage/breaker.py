@@ -57,6 +57,10 @@ class Circuit:
         pause = min(temper.first * 2**self.openings, temper.longest)
         return replace(failed, openings=self.openings + 1, retry_at=now + pause, trying=False)
 
+    def on_probation(self, temper: Temper) -> "Circuit":
+        """A question was answered: work may be tried, and the next failure opens it again, for longer."""
+        return replace(self, failures=min(self.failures, temper.failures - 1), retry_at=None, trying=False)
+
     def worked(self) -> "Circuit":
-        """Somebody was served."""
+        """Work was done."""
         return Circuit()

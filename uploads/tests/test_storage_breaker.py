@@ -58,6 +58,15 @@ def test_a_try_that_fails_opens_it_for_twice_as_long() -> None:
     assert circuit.since == NOON
 
 
+def test_an_answered_question_lets_work_be_tried_and_forgives_nothing() -> None:
+    later = NOON + seconds(10)
+    circuit = failed(3).tried(later).on_probation(TEMPER)
+    assert circuit.state(later) is State.CLOSED
+    again = circuit.failed(later, TEMPER)
+    assert again.retry_at == later + seconds(20)
+    assert circuit.worked() == Circuit()
+
+
 def test_those_who_were_under_way_when_it_opened_make_it_no_worse() -> None:
     circuit = failed(20)
     assert circuit.retry_at == NOON + seconds(10)

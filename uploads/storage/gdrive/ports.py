@@ -84,7 +84,10 @@ class Accounts(Protocol):
         """How many bytes the account with the most room could take, budgets aside; None where nobody knows."""
 
     async def check(self) -> None:
-        """Raise the `StorageError` with which `choose` would refuse a file of one byte now; asks Drive nothing new."""
+        """Raise the `StorageError` with which `choose` would refuse a file of one byte now; asks Drive nothing new.
+
+        Budgets that are spent are no fault: uploads wait for them in line.
+        """
 
 
 @dataclass(frozen=True)

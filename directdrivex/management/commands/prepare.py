@@ -3,11 +3,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, OperationalError, transaction
 
 from quotas.services import seed_profiles
+from uploads.drive_accounts import make_env_account
 
 
 class Command(BaseCommand):
@@ -19,10 +21,22 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {str(error).strip()}.")
         seed_profiles()
+        if settings.STORAGE == "gdrive":
+            self._drive_account()
         if settings.ADMIN_EMAIL:
             self._named_admin(settings.ADMIN_EMAIL)
         elif settings.DEVELOPMENT and not get_user_model().objects.filter(is_superuser=True).exists():
             self._create("admin", "", None)
+
+    def _drive_account(self) -> None:
+        try:
+            account = make_env_account()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+        if settings.GDRIVE_TRIAL:
+            self.stdout.write(f"A trial: Drive is the emulator at {settings.GDRIVE_API_ROOT} (make emulator).")
+        elif account is not None:
+            self.stdout.write(f"The Drive account {account} was created; manage.py drive_accounts --check asks it.")
 
     def _named_admin(self, email: str) -> None:
         """The admin whom the environment names is made if missing; an existing account is never changed."""

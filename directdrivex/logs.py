@@ -6,6 +6,13 @@ from typing import Any
 import structlog
 
 
+def without_queries(logger: Any, method: str, event: Any) -> Any:
+    """A request's line tells its path alone: what comes behind it may be a secret, such as the code of a consent."""
+    if isinstance(request := event.get("request"), str):
+        event["request"] = request.partition("?")[0]
+    return event
+
+
 def configure(config: dict[str, Any]) -> None:
     """Set logging up from `{"level", "colours", "as_json"}`; Django calls it with `settings.LOGGING`."""
     shared: list[Any] = [
@@ -51,6 +58,7 @@ def configure(config: dict[str, Any]) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            without_queries,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

@@ -19,7 +19,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from uploads import shown, steering
+from uploads import drive_admin, shown, steering  # noqa: F401 - Django looks for pages here alone
 from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, OnlyLooking, history_of, now_of
 from uploads.batch_admin import BatchAdmin
 from uploads.errors import UploadError

@@ -82,16 +82,29 @@ class Blob:
                     ready, held = _cut(held, floor(end) - begin)
                     begin = floor(end)
                     if work:
-                        await work
+                        await _through(work)
                     work = loop.run_in_executor(workers, self.append, ready)
             whole = True
         finally:
             if work:
-                await work
+                await _through(work)
             if not (whole and final):
                 held, _ = _cut(held, max(0, floor(end) - begin))
             if held:
-                await loop.run_in_executor(workers, self.append, held)
+                await _through(loop.run_in_executor(workers, self.append, held))
+
+
+async def _through(work: asyncio.Future[None]) -> None:
+    """Wait until the thread is through: it goes on writing, whoever is cancelled meanwhile."""
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancelled = True
+    work.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _cut(blocks: list[bytes], size: int) -> tuple[list[bytes], list[bytes]]:

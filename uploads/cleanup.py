@@ -139,7 +139,7 @@ def _begin_verifying(file: StoredFile) -> int | None:
     """The epoch with which the file is verified now; None where a connection came for it since we looked."""
     with transaction.atomic():
         seen = file.epoch
-        if services.back_to_pending(file.pk, "the worker that verified it was lost", epoch=seen):
+        if services.back_to_pending(file.pk, "the worker that verified it was lost", epoch=seen, worker_lost=True):
             seen += 1
         epoch = services.raise_epoch(file.pk, seen)
         return epoch if epoch is not None and services.begin_verifying(file.pk, epoch=epoch) else None

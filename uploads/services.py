@@ -133,21 +133,14 @@ def still_verifying(file_id: UUID | str, *, epoch: int) -> bool:
     return bool(rows.update(last_seen_at=timezone.now()))
 
 
-def back_to_pending(file_id: UUID | str, cause: str, *, epoch: int) -> bool:
+def back_to_pending(file_id: UUID | str, cause: str, *, epoch: int, worker_lost: bool = False) -> bool:
     """Verifying was not finished (its worker was lost, the storage failed): the upload can be resumed.
 
-    Whoever verified it with this epoch can complete it no more.
+    Where its worker is only believed to be lost, it can complete the file no more: the epoch is raised.
     """
-    done = lifecycle.transition(
-        file_id,
-        [Status.VERIFYING],
-        Status.PENDING,
-        actor="server",
-        detail=cause,
-        writer=epoch,
-        epoch=F("epoch") + 1,
-    )
-    return bool(done)
+    after = epoch + 1 if worker_lost else epoch
+    edge = ([Status.VERIFYING], Status.PENDING)
+    return bool(lifecycle.transition(file_id, *edge, actor="server", detail=cause, writer=epoch, epoch=after))
 
 
 async def rescue(file: StoredFile) -> bool:
@@ -163,9 +156,10 @@ async def rescue(file: StoredFile) -> bool:
         long_ago = timezone.now() - timedelta(seconds=LOST_LEASES * settings.SLOT_LEASE_SECONDS)
         if file.last_seen_at is None or file.last_seen_at > long_ago:
             return False
-        return await put_back(file.pk, "the worker that verified it was not heard of any more", epoch=file.epoch)
+        cause = "the worker that verified it was not heard of any more"
+        return await put_back(file.pk, cause, epoch=file.epoch, worker_lost=True)
     try:
-        return await put_back(file.pk, "the worker that verified it was lost", epoch=file.epoch)
+        return await put_back(file.pk, "the worker that verified it was lost", epoch=file.epoch, worker_lost=True)
     finally:
         await partial.close()
 

@@ -118,7 +118,7 @@ async def test_a_verifier_that_was_taken_for_lost_completes_nothing_even_when_an
     file = await announced()
     old = await begun(file)
     assert await sync_to_async(services.begin_verifying)(file.pk, epoch=old)
-    assert await sync_to_async(services.back_to_pending)(file.pk, "its worker was lost", epoch=old)
+    assert await sync_to_async(services.back_to_pending)(file.pk, "its worker was lost", epoch=old, worker_lost=True)
     new = await begun(file)
     assert await sync_to_async(services.begin_verifying)(file.pk, epoch=new)
     assert not await sync_to_async(services.complete)(file, DIGESTS, {}, epoch=old)

@@ -103,7 +103,9 @@ async def test_one_that_was_taken_for_dead_loses_no_byte(store: LocalStore, monk
     slot = Slot()
 
     async def taken_for_dead() -> None:
-        assert await database_sync_to_async(services.back_to_pending)(file.pk, "its worker was lost", epoch=EPOCH)
+        assert await database_sync_to_async(services.back_to_pending)(
+            file.pk, "its worker was lost", epoch=EPOCH, worker_lost=True
+        )
 
     meanwhile(partial, taken_for_dead, monkeypatch)
     with pytest.raises(StorageUnavailable):

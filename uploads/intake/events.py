@@ -37,6 +37,11 @@ class SlotChanged:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """The storage has opened the upload, or failed to."""
+
+
+@dataclass(frozen=True)
 class RowChanged:
     """Somebody changed the file's state elsewhere."""
 
@@ -53,4 +58,4 @@ class Verified:
     """The verification that this connection listens to is over."""
 
 
-Event = ClientMessage | Fault | SlotChanged | RowChanged | Drained | Verified
+Event = ClientMessage | Fault | SlotChanged | RowChanged | Opened | Drained | Verified

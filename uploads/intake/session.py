@@ -35,6 +35,7 @@ from uploads.intake.events import (
     ConnectionLost,
     Drained,
     Event,
+    Opened,
     RowChanged,
     SlotChanged,
     Verified,
@@ -49,7 +50,7 @@ from uploads.models import StoredFile
 from uploads.slots.manager import Granted, SlotError, Waiting, WaitingFor
 from uploads.states import Status
 from uploads.storage import get_store
-from uploads.storage.base import RewindError
+from uploads.storage.base import PartialObject, RewindError
 
 VERIFYING_POLL_SECONDS = 1.0
 FLUSH_SECONDS = 3.0  # what a lost connection has sent is still written, if the storage takes it in this time
@@ -197,7 +198,7 @@ class UploadSession(Mailbox):
         file, place = self._upload(), self._place
         assert place is not None
         transfer = self.transfer = Transfer(
-            await get_store().open(self.upload_id, file.size),
+            await self._open(file),
             size=file.size,
             chunk_size=settings.UPLOAD_CHUNK_BYTES,
             window=settings.UPLOAD_WINDOW_BYTES,
@@ -233,6 +234,33 @@ class UploadSession(Mailbox):
                     await self._mind_the_slot(transfer, place)
                 case Start():
                     raise InvalidRequest("type", _("The upload has started already."))
+
+    async def _open(self, file: StoredFile) -> PartialObject:
+        """The partial file, if need be taken from a worker that does not let go; that can last, but a cancel cannot.
+
+        By its epoch nobody but this connection may write.
+        """
+        opening = asyncio.create_task(get_store().open(self.upload_id, file.size, take=True))
+        opening.add_done_callback(lambda _: self.put(Opened()))
+        later: list[Event] = []
+        try:
+            while not opening.done():
+                match await self.next():
+                    case Cancel():
+                        await self._cancel()
+                    case RowChanged():
+                        await self._check_row()
+                    case event:
+                        later.append(event)
+        except BaseException:
+            opening.cancel()
+            await asyncio.wait({opening})
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result().close()
+            raise
+        for event in later:
+            self.put(event)
+        return opening.result()
 
     async def _finish(self, transfer: Transfer, finish: Finish) -> None:
         if not transfer.complete:

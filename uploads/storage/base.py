@@ -103,11 +103,12 @@ class Store(ABC):
     name: str
 
     @abstractmethod
-    async def open(self, key: str, size: int) -> PartialObject:
+    async def open(self, key: str, size: int, *, take: bool = False) -> PartialObject:
         """Open the upload `key` of `size` bytes for writing, new or at its true offset.
 
         An object that was finished already opens with `offset == size`. Raises `StorageFullError` when what is
-        missing has no room, `StorageUnavailableError` when another writer does not let go.
+        missing has no room, `StorageUnavailableError` when another writer does not let go. With `take` it may be taken
+        from such a one, which can store nothing more under this key then. Whoever is cancelled meanwhile has nothing.
         """
 
     @abstractmethod

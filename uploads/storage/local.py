@@ -12,10 +12,12 @@ import io
 import json
 import os
 import re
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,7 @@ from uploads.storage.base import (
 )
 from uploads.storage.digest import RunningDigest
 from uploads.storage.lane import Lane
+from uploads.storage.taking import Copy
 
 MIB = 1024 * 1024
 READ_BLOCK_BYTES = MIB
@@ -53,9 +56,12 @@ DIGESTS_KEPT = 1024  # running digests of uploads whose connection was lost; a f
 # upload, asks how far it is, or cancels it, does not wait for all the writes of a slow disk.
 _threads = ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 2) + 4), thread_name_prefix="storage")
 _sync_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-sync")
+_copy_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="storage-copy")
 _short_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="storage-short")
 
 _KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Some shared folders know no second names, some systems no /proc.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 T = TypeVar("T")
@@ -91,6 +97,24 @@ async def _in_thread(function: Callable[..., T], *args: Any, threads: ThreadPool
         raise _translate(error) from error
 
 
+async def _in_hand(function: Callable[..., Any], *args: Any) -> Any:
+    """The same for what opens a file: one that a caller who was cancelled never got is closed."""
+    work = asyncio.ensure_future(_in_thread(function, *args, threads=_short_threads))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        work.add_done_callback(_let_fall)
+        raise
+
+
+def _let_fall(work: asyncio.Future[Any]) -> None:
+    opened = None if work.cancelled() or work.exception() else work.result()
+    if isinstance(opened, Copy):
+        opened.give_up()
+    elif opened is not None:
+        os.close(opened.descriptor)
+
+
 async def _ask(function: Callable[..., T], *args: Any) -> T:
     """The same for what is short and waits for no write. Raises `StorageUnavailableError` after `ANSWER_SECONDS`."""
     try:
@@ -113,18 +137,43 @@ class SyncMark:
         return min(length, size) if known else min(length, size, self.offset)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A file that is open for this writer, its lengths in bytes, and the digest of its first `digest.offset` bytes."""
+
+    descriptor: int
+    offset: int
+    synced: int
+    finished: bool
+    digest: RunningDigest
+
+
+Written = tuple[int, int, int]
+
+
+def _written(file: os.stat_result) -> Written:
+    """What is another as soon as somebody has written to the file."""
+    return file.st_ino, file.st_size, file.st_mtime_ns
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Does the path name this very file?"""
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
 class LocalPartial(PartialObject):
     """A partial file, locked for this writer (`flock`), or a finished one that only waits to be told so."""
 
-    def __init__(
-        self, store: "LocalStore", key: str, descriptor: int, offset: int, synced: int, finished: bool
-    ) -> None:
-        self._store, self._key, self._descriptor, self._finished = store, key, descriptor, finished
-        self.offset = offset
-        self._digest = store.take_digest(key, offset)
+    def __init__(self, store: "LocalStore", key: str, opened: Opened) -> None:
+        self._store, self._key, self._descriptor, self._finished = store, key, opened.descriptor, opened.finished
+        self.offset = opened.offset
+        self._digest = opened.digest
         self._lane = Lane(_threads)
         self._sync: asyncio.Task[None] | None = None
-        self._synced = synced
+        self._synced = opened.synced
         self._synced_at = time.monotonic()
         self._floor_checked = -FLOOR_CHECK_BYTES
         self._closed = False
@@ -159,7 +208,7 @@ class LocalPartial(PartialObject):
             await asyncio.wait({self._sync})
         await self._lane.drained()
         if not self._finished:
-            self._store.keep_digest(self._key, self._digest)
+            self._store.keep_digest(self._key, self._digest, self._descriptor)
         os.close(self._descriptor)  # and with it the lock
 
     # The functions below run in a thread.
@@ -167,9 +216,7 @@ class LocalPartial(PartialObject):
     def _append(self, blocks: Sequence[Buffer], at: int | None) -> None:
         if at not in (None, self.offset):
             raise RewindError(self.offset, "storage_unavailable")  # an append before this one failed
-        state = os.fstat(self._descriptor)
-        if state.st_nlink == 0:
-            raise StorageUnavailableError("the partial file was removed from the disk")
+        state = self._state()
         if state.st_size < self.offset:
             self._go_back(state.st_size)
         if self.offset - self._floor_checked >= FLOOR_CHECK_BYTES:
@@ -185,11 +232,18 @@ class LocalPartial(PartialObject):
                 written -= len(pending.pop(0))
             if written:
                 pending[0] = pending[0][written:]
+        self._state()  # nothing is told as stored that another writer may have missed
         if self._digest.offset == start:
             self._digest.update(blocks)
         else:
             # The prefix from before a restart is hashed beside the new bytes, so that little is left at the end.
             self._catch_up()
+
+    def _state(self) -> os.stat_result:
+        state = os.fstat(self._descriptor)
+        if state.st_nlink == 0:
+            raise StorageUnavailableError("the partial file was removed from the disk, or taken by another writer")
+        return state
 
     def _go_back(self, offset: int) -> NoReturn:
         """Somebody cut the file: what is left counts, and is hashed anew."""
@@ -214,10 +268,28 @@ class LocalPartial(PartialObject):
             self._go_back(min(length, self.offset))
         part, target = self._store.partial_path(self._key), self._store.final_path(self._key)
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        os.replace(part, target)
+        self._move(part, target)
         _sync_folder(target.parent)
         _sync_folder(part.parent)
         self._store.sync_path(self._key).unlink(missing_ok=True)
+
+    def _move(self, part: Path, target: Path) -> None:
+        """Give our own file the name `target`; by `part` alone it could be that of a writer who has taken it."""
+        own, whole = self._state(), self._store.whole_path(self._key)
+        whole.unlink(missing_ok=True)
+        try:
+            # Python follows the link in /proc only where a folder is given, which an absolute path makes no use of.
+            os.link(f"/proc/self/fd/{self._descriptor}", whole, src_dir_fd=self._descriptor)
+        except OSError as error:
+            self._state()
+            if error.errno not in _NO_LINKS:
+                raise
+            os.replace(part, target)
+            return
+        os.replace(whole, target)
+        with suppress(FileNotFoundError):
+            if part.stat().st_ino == own.st_ino:
+                part.unlink()
 
     def _distrust(self, error: OSError) -> NoReturn:
         """A sync failed: the system may have dropped what it could not write, and tells so once. Back to safe ground.
@@ -274,7 +346,7 @@ class LocalStore(Store):
     def __init__(self, root: Path, free_space_floor: int = 0) -> None:
         self._root, self._floor = root, free_space_floor
         self._boot = _boot_id()
-        self._digests: OrderedDict[str, RunningDigest] = OrderedDict()
+        self._digests: OrderedDict[str, tuple[RunningDigest, Written]] = OrderedDict()
         self._suspects: dict[str, int] = {}
         for folder in (root / "partial", root / "files"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -304,12 +376,13 @@ class LocalStore(Store):
         state = os.statvfs(self._root)
         return state.f_bavail * state.f_frsize - self._floor
 
-    def take_digest(self, key: str, offset: int) -> RunningDigest:
-        digest = self._digests.pop(key, None)
-        return digest if digest is not None and digest.offset <= offset else RunningDigest()
+    def _take_digest(self, key: str, file: os.stat_result, offset: int) -> RunningDigest:
+        """The one that this process kept, where nobody has written to the file since."""
+        digest, written = self._digests.pop(key, (RunningDigest(), None))
+        return digest if written == _written(file) and digest.offset <= offset else RunningDigest()
 
-    def keep_digest(self, key: str, digest: RunningDigest) -> None:
-        self._digests[key] = digest
+    def keep_digest(self, key: str, digest: RunningDigest, descriptor: int) -> None:
+        self._digests[key] = digest, _written(os.fstat(descriptor))
         while len(self._digests) > DIGESTS_KEPT:
             self._digests.popitem(last=False)
 
@@ -331,25 +404,89 @@ class LocalStore(Store):
         os.replace(fresh, path)
         return SyncMark(self._boot, offset)
 
-    async def open(self, key: str, size: int) -> LocalPartial:
+    def whole_path(self, key: str) -> Path:
+        """The second name of a partial file that is about to become final."""
+        return self._root / "partial" / f"{self._checked(key)}.whole"
+
+    def _copies(self, key: str) -> list[Path]:
+        """What `taking.py` has in the making, or left behind."""
+        return list((self._root / "partial").glob(f"{self._checked(key)}.part-*"))
+
+    async def open(self, key: str, size: int, *, take: bool = False) -> LocalPartial:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
-            opened = await _in_thread(self._open, key, size, threads=_short_threads)
+            opened = await _in_hand(self._open, key, size)
+            if opened is None and take and time.monotonic() > deadline:
+                opened = await self._take(key, size)
             if opened is not None:
-                return LocalPartial(self, key, *opened)
-            if time.monotonic() > deadline:
+                return LocalPartial(self, key, opened)
+            if not take and time.monotonic() > deadline:
                 raise StorageUnavailableError("another writer holds this upload")
             await asyncio.sleep(0.05)
 
-    def _open(self, key: str, size: int) -> tuple[int, int, int, bool] | None:
-        """(descriptor, offset, synced, finished), or None while another writer holds the lock."""
+    async def _take(self, key: str, size: int) -> Opened | None:
+        """The upload, taken from the writer that holds its lock; None where it was let go, or is taken by another."""
+        begun = await _in_hand(self._begin_copy, key, size)
+        if not isinstance(begun, Copy):
+            return begun
+        try:
+            while not await _in_thread(self._copy, begun, threads=_copy_threads):
+                pass
+        except BaseException:
+            await _in_thread(begun.give_up)
+            raise
+        return await _in_hand(self._end_copy, key, begun)
+
+    def _copy(self, copy: Copy) -> bool:
+        return copy.step(self.free_bytes())
+
+    def _begin_copy(self, key: str, size: int) -> Opened | Copy | None:
+        with suppress(FileNotFoundError):
+            # Nobody writes to what is finished; the rows know whose it is.
+            descriptor = os.open(self.final_path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            length = os.fstat(descriptor).st_size
+            return Opened(descriptor, length, length, True, RunningDigest())
+        part = self.partial_path(key)
+        try:
+            old = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            for stale in self._copies(key):
+                stale.unlink(missing_ok=True)  # whoever is still at it finds no file to give the name to
+            fresh = part.with_name(f"{part.name}-{secrets.token_hex(8)}")
+            new = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except BaseException:
+            os.close(old)
+            raise
+        fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        length = os.fstat(old).st_size
+        true = self._read_sync_mark(key).true_offset(length, self._boot, max(length, size))
+        return Copy(part, fresh, old, new, size, min(true, self._suspects.get(key, true)))
+
+    def _end_copy(self, key: str, copy: Copy) -> Opened:
+        try:
+            copy.take_name()
+            self.whole_path(key).unlink(missing_ok=True)  # a name by which the old writer's could still become final
+            _sync_folder(self._root / "partial")
+            self.write_sync_mark(key, copy.offset)
+            self.cleared(key)
+        except BaseException:
+            copy.give_up()
+            raise
+        copy.close()
+        return Opened(copy.descriptor, copy.offset, copy.offset, False, copy.digest)
+
+    def _open(self, key: str, size: int) -> Opened | None:
+        """The upload, or None while another writer holds the lock."""
         try:
             # Whoever made it final may not be done with its row: the lock went along with the file.
             descriptor = os.open(self.final_path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             if not self._locked(descriptor):
                 return None
-            length = os.fstat(descriptor).st_size
-            return descriptor, length, length, True
+            state = os.fstat(descriptor)
+            self.partial_path(key).unlink(missing_ok=True)  # of one who was killed between two names
+            return Opened(descriptor, state.st_size, state.st_size, True, self._take_digest(key, state, state.st_size))
         except FileNotFoundError:
             pass
         part = self.partial_path(key)
@@ -358,11 +495,12 @@ class LocalStore(Store):
         if not self._locked(descriptor):
             return None
         try:
-            if not part.exists() or os.fstat(descriptor).st_ino != part.stat().st_ino:
+            if not _is_at(descriptor, part):
                 os.close(descriptor)
-                return None  # finished or removed between our opening and locking it
+                return None  # finished, taken or removed between our opening and locking it
+            state = os.fstat(descriptor)
             mark = SyncMark(self._boot, 0) if new else self._read_sync_mark(key)
-            offset = mark.true_offset(os.fstat(descriptor).st_size, self._boot, size)
+            offset = mark.true_offset(state.st_size, self._boot, size)
             offset = min(offset, self._suspects.get(key, offset))
             os.ftruncate(descriptor, offset)
             self.cleared(key)
@@ -375,7 +513,8 @@ class LocalStore(Store):
         except BaseException:
             os.close(descriptor)
             raise
-        return descriptor, offset, min(mark.offset, offset), False
+        digest = self._take_digest(key, state, offset)
+        return Opened(descriptor, offset, min(mark.offset, offset), False, digest)
 
     @staticmethod
     def _locked(descriptor: int) -> bool:
@@ -422,8 +561,8 @@ class LocalStore(Store):
 
     async def delete(self, key: str) -> None:
         def remove() -> None:
-            paths = (self.final_path, self.partial_path, self.sync_path, self._fresh_sync_path)
-            for path in (path_of(key) for path_of in paths):
+            paths = (self.final_path, self.partial_path, self.sync_path, self._fresh_sync_path, self.whole_path)
+            for path in [*(path_of(key) for path_of in paths), *self._copies(key)]:
                 path.unlink(missing_ok=True)
 
         self._digests.pop(key, None)

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from uploads.storage.base import RewindError, StorageFullError, StorageUnavailableError
 from uploads.storage.local import LocalStore
+from uploads.storage.taking import Copy
 
 MIB = 1024 * 1024
 
@@ -387,3 +389,170 @@ async def test_a_reader_that_stops_half_way_leaves_no_open_file(root: Path, key:
     async with asyncio.timeout(5):
         while len(os.listdir("/proc/self/fd")) > before:
             await asyncio.sleep(0.01)
+
+
+# --- Taken from a writer that does not let go -------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+
+
+def at_rest(root: Path) -> list[str]:
+    """What a storage with nothing in progress has on the disk."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+async def test_a_stopped_process_keeps_nobody_from_its_upload_and_harms_nothing_when_it_wakes_up(
+    root: Path, key: str, impatient: None
+) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(root), key], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert writer.stdout is not None
+    try:
+        told = [int(writer.stdout.readline()) for _ in range(50)][-1]
+        writer.send_signal(signal.SIGSTOP)
+        with pytest.raises(StorageUnavailableError):
+            await LocalStore(root).open(key, 1 << 30)
+        upload = await LocalStore(root).open(key, 1 << 30, take=True)
+        assert upload.offset >= told
+        taken_at = upload.offset
+        writer.send_signal(signal.SIGCONT)
+        rest = (await asyncio.to_thread(writer.stdout.read)).split()
+        assert taken_at >= max([told, *map(int, rest)])
+        assert writer.wait() != 0  # its next write found the upload taken
+    finally:
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+    await upload.append([b"y" * 65536])
+    digests = await upload.digests()
+    whole = b"x" * taken_at + b"y" * 65536
+    assert digests.sha256 == hashlib.sha256(whole).hexdigest()
+    await upload.finish()
+    await upload.close()
+    assert at_rest(root) == [f"files/{key[:2]}/{key}"]
+    assert (root / "files" / key[:2] / key).read_bytes() == whole
+
+
+async def test_all_that_an_older_writer_told_while_it_was_copied_is_in_the_copy(
+    root: Path, key: str, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It believes that it owns the upload, and writes on until the copy has the name."""
+    store = LocalStore(root)
+    old = await store.open(key, 100 * MIB)
+    await old.append([b"x" * MIB])
+    told = [old.offset]
+    writing = asyncio.Event()
+
+    async def write_on() -> None:
+        while True:
+            writing.set()
+            await old.append([b"x" * 1000])
+            told.append(old.offset)
+
+    monkeypatch.setattr("uploads.storage.taking.BLOCK_BYTES", 64 * 1024)
+    monkeypatch.setattr("uploads.storage.taking.STEP_BYTES", 64 * 1024)
+    task = asyncio.create_task(write_on())
+    await writing.wait()
+    new = await LocalStore(root).open(key, 100 * MIB, take=True)
+    with pytest.raises(StorageUnavailableError):
+        await task
+    assert new.offset >= told[-1]
+    assert (await new.digests()).sha256 == hashlib.sha256(b"x" * new.offset).hexdigest()
+    await old.close()
+    await new.close()
+
+
+async def test_an_older_writer_that_finishes_after_it_was_taken_publishes_nothing(
+    root: Path, key: str, impatient: None
+) -> None:
+    old = await LocalStore(root).open(key, 10)
+    await old.append([b"0123456789"])
+    new = await LocalStore(root).open(key, 10, take=True)
+    with pytest.raises(StorageUnavailableError):
+        await old.finish()
+    await old.close()
+    assert not (root / "files" / key[:2] / key).exists()
+    await new.finish()
+    await new.close()
+    assert at_rest(root) == [f"files/{key[:2]}/{key}"]
+
+
+async def test_who_takes_an_upload_holds_it_like_any_other_writer(root: Path, key: str, impatient: None) -> None:
+    old = await LocalStore(root).open(key, 10)
+    await old.append([b"01234"])
+    new = await LocalStore(root).open(key, 10, take=True)
+    await old.close()
+    with pytest.raises(StorageUnavailableError):
+        await LocalStore(root).open(key, 10)
+    await new.append([b"56789"])
+    await new.close()
+    again = await LocalStore(root).open(key, 10)
+    assert (again.offset, (await again.digests()).sha256) == (10, hashlib.sha256(b"0123456789").hexdigest())
+    await again.close()
+
+
+async def test_a_finished_upload_that_a_stopped_process_still_holds_opens_whole(
+    root: Path, key: str, impatient: None
+) -> None:
+    old = await LocalStore(root).open(key, 10)
+    await old.append([b"0123456789"])
+    await old.finish()
+    new = await LocalStore(root).open(key, 10, take=True)
+    assert (new.offset, (await new.digests()).sha256) == (10, hashlib.sha256(b"0123456789").hexdigest())
+    await new.finish()
+    await new.close()
+    await old.close()
+
+
+async def test_a_copy_that_was_broken_off_leaves_nothing_and_the_upload_as_it_was(
+    root: Path, key: str, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await LocalStore(root).open(key, 10 * MIB)
+    await old.append([b"x" * MIB])
+    store = LocalStore(root)
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def step_without_end(self: Copy, free: int) -> bool:
+        loop.call_soon_threadsafe(begun.set)
+        return False
+
+    monkeypatch.setattr(Copy, "step", step_without_end)
+    taking = asyncio.create_task(store.open(key, 10 * MIB, take=True))
+    await begun.wait()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await old.append([b"x" * MIB])
+    await old.close()
+    assert at_rest(root) == [f"partial/{key}.part", f"partial/{key}.sync"]
+    again = await store.open(key, 10 * MIB)
+    assert again.offset == 2 * MIB
+    await again.close()
+
+
+async def test_a_copy_needs_room_beyond_the_floor(root: Path, key: str, impatient: None) -> None:
+    old = await LocalStore(root).open(key, 10 * MIB)
+    await old.append([b"x" * MIB])
+    full = LocalStore(root, free_space_floor=1 << 60)
+    with pytest.raises(StorageFullError):
+        await full.open(key, 10 * MIB, take=True)
+    assert at_rest(root) == [f"partial/{key}.part", f"partial/{key}.sync"]
+    await old.close()
+
+
+async def test_the_digest_that_a_process_kept_is_not_that_of_what_another_wrote(root: Path, key: str) -> None:
+    store, elsewhere = LocalStore(root), LocalStore(root)
+    upload = await store.open(key, 10)
+    await upload.append([b"01234"])
+    await upload.close()
+    (root / "partial" / f"{key}.part").write_bytes(b"")
+    other = await elsewhere.open(key, 10)
+    await other.append([b"abcde"])
+    await other.close()
+    again = await store.open(key, 10)
+    assert (await again.digests()).sha256 == hashlib.sha256(b"abcde").hexdigest()
+    await again.close()

@@ -1,4 +1,7 @@
+import fcntl
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -6,10 +9,28 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from quotas.services import seed_profiles
 from uploads.drive_accounts import make_env_account
+
+LOCK = 0x6464_7870  # any number that nobody else locks in our database
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until nobody else prepares this database: instances start together, and migrations cannot run twice."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    else:
+        with (settings.DATA_DIR / "prepare.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 class Command(BaseCommand):
@@ -17,9 +38,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            call_command("migrate", interactive=False, verbosity=0)
+            with alone():
+                self._prepare()
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {str(error).strip()}.")
+
+    def _prepare(self) -> None:
+        call_command("migrate", interactive=False, verbosity=0)
         seed_profiles()
         if settings.STORAGE == "gdrive":
             self._drive_account()

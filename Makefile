@@ -6,7 +6,7 @@ venv := .venv/bin/python
 bootstrap = @command -v $(PYTHON) >/dev/null || { echo "DirectDriveX needs Python 3.11 or newer; $(PYTHON) is not on the PATH."; exit 1; }; \
 	$(PYTHON) devtools/bootstrap.py
 
-.PHONY: run test check trials bench emulator messages
+.PHONY: run test check trials bench load emulator messages
 
 run:
 	$(bootstrap) run
@@ -32,6 +32,10 @@ bench:
 emulator:
 	$(bootstrap) run
 	@exec $(venv) -m devtools.emulator
+
+load:
+	$(bootstrap) dev
+	@exec $(venv) -m devtools.load $(LOAD)
 
 messages:
 	$(bootstrap) dev

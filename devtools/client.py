@@ -7,8 +7,9 @@ import asyncio
 import hashlib
 import json
 import os
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,11 +110,21 @@ class Batch:
 class Client:
     """Speaks to one server as one person. `async with Client("http://127.0.0.1:8000") as client: ...`"""
 
-    def __init__(self, base_url: str, headers: dict[str, str] | None = None, address: str | None = None) -> None:
-        """`address` is the one of this machine to come from, where it has several, as on loopback."""
+    def __init__(
+        self,
+        base_url: str,
+        headers: dict[str, str] | None = None,
+        address: str | None = None,
+        trusting: ssl.SSLContext | None = None,
+    ) -> None:
+        """`address` is the one of this machine to come from, where it has several, as on loopback.
+
+        `trusting` is for a server whose certificate not everybody believes.
+        """
         self.base_url = base_url.rstrip("/")
         self._local = (address, 0) if address else None
         self._headers = headers or {}
+        self._trusting = trusting
 
     async def __aenter__(self) -> "Client":
         # A program keeps no cookies: the upload token is its credential.
@@ -122,7 +133,7 @@ class Client:
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),
-            connector=aiohttp.TCPConnector(local_addr=self._local),
+            connector=aiohttp.TCPConnector(local_addr=self._local, ssl=self._trusting or True),
         )
         return self
 
@@ -136,7 +147,10 @@ class Client:
         async with self.http.request(method, f"/api/v1/{path}", headers=headers, **arguments) as response:
             if response.status == 204:
                 return None
-            body = await response.json(content_type=None)
+            try:
+                body = await response.json(content_type=None)
+            except ValueError:  # something in between answered, such as a proxy whose server is away
+                raise Refused(f"http_{response.status}", retryable=response.status >= 500, retry_after=None) from None
             if response.status >= 400:
                 problem = dict(body)
                 raise Refused(problem.pop("code"), problem.pop("detail", ""), **problem)
@@ -193,6 +207,7 @@ class Client:
             ping_interval=None,
             additional_headers=self._headers,
             local_addr=self._local,
+            ssl=(self._trusting or True) if upload.url.startswith("wss:") else None,
         )
 
     async def send(
@@ -203,8 +218,11 @@ class Client:
         sha256: str | None = None,
         patience: float = 60.0,
         on_message: Callable[[dict[str, Any]], None] | None = None,
+        pace: Callable[[int], Awaitable[None]] | None = None,
     ) -> dict[str, Any]:
         """Upload until `success`, and return that message; reconnects by itself and goes on where the server says.
+
+        After each frame `pace`, told its length, may take its time.
 
         Gives up with the last failure after `patience` seconds in which nothing more was stored. Raises `Refused`
         where the server says that there is no use in coming back.
@@ -214,7 +232,7 @@ class Client:
             try:
                 async with self.connect(upload) as socket:
                     upload.connections += 1
-                    return await _Conversation(socket, upload, source, sha256, on_message).hold()
+                    return await _Conversation(socket, upload, source, sha256, on_message, pace).hold()
             except (OSError, websockets.InvalidHandshake, websockets.ConnectionClosed) as failure:
                 code = failure.rcvd.code if isinstance(failure, websockets.ConnectionClosed) and failure.rcvd else 1006
                 if isinstance(failure, websockets.InvalidStatus) and failure.response.status_code < 500:
@@ -248,8 +266,10 @@ class _Conversation:
         source: Source,
         sha256: str | None,
         on_message: Callable[[dict[str, Any]], None] | None,
+        pace: Callable[[int], Awaitable[None]] | None,
     ) -> None:
         self.socket, self.upload, self.source, self.sha256, self.on_message = socket, upload, source, sha256, on_message
+        self.pace = pace
         self.changed = asyncio.Event()
         self.sending = False
         self.finished = False
@@ -317,5 +337,7 @@ class _Conversation:
                     data = self.source.read(self.offset, length)
                     self.offset += length  # before the wait: a rewind may come in it
                     await self.socket.send(data)
+                    if self.pace:
+                        await self.pace(length)
                 else:
                     break

@@ -1,6 +1,7 @@
 """`make emulator`: serve on `EMULATOR_PORT` of this machine (0: a free port), with files under `DATA_DIR/emulator`."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def main() -> int:
     try:
         asyncio.run(serve(folder, port, ready))
     except OSError as error:
-        print(f"The emulator cannot start on {HOST} port {port}: {error.strerror}.", file=sys.stderr)
+        print(f"The emulator cannot start on {HOST} port {port}: {os.strerror(error.errno or 0)}.", file=sys.stderr)
         return 1
     return 0
 

@@ -59,9 +59,9 @@ async def serve(folder: Path, port: int, ready: Callable[[str], None]) -> None:
         context = server_context(folder)
         http = runner.server
         assert http
-        listener = await loop.create_server(lambda: Door(http, context), HOST, port, family=socket.AF_INET)
-        async with listener:
-            ready(f"http://{HOST}:{listener.sockets[0].getsockname()[1]}")
-            await stop.wait()
+        listener = await loop.create_server(lambda: Door(http, context), sock=socket.create_server((HOST, port)))
+        ready(f"http://{HOST}:{listener.sockets[0].getsockname()[1]}")
+        await stop.wait()
+        listener.close()  # waiting for it would be waiting for every idle connection
     finally:
         await runner.cleanup()

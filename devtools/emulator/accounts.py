@@ -13,6 +13,7 @@ from devtools.emulator.errors import DriveError
 from devtools.emulator.items import ROOT, Item, Items
 
 LARGEST_FILE = 5_497_558_138_880
+DRIVE_SCOPE = "https://www.googleapis.com/auth/drive"
 USUAL_LIMIT = 2 * 1024**4
 
 
@@ -56,11 +57,12 @@ class Accounts:
     def __init__(self, folder: Path, items: Items) -> None:
         self._path = folder / "accounts.json"
         self._items = items
-        kept: dict[str, Any] = {"accounts": [], "refresh_tokens": {}, "revoked": []}
+        kept: dict[str, Any] = {"accounts": [], "refresh_tokens": {}, "scopes": {}, "revoked": []}
         if self._path.exists():
             kept = json.loads(self._path.read_text())
         self._accounts = {values["email"]: Account(**values) for values in kept["accounts"]}
         self._owners: dict[str, str] = kept["refresh_tokens"]
+        self._scopes: dict[str, str] = kept["scopes"]
         self._revoked = set(kept["revoked"])
 
     def save(self) -> None:
@@ -68,6 +70,7 @@ class Accounts:
         kept = {
             "accounts": [asdict(account) for account in self],
             "refresh_tokens": self._owners,
+            "scopes": self._scopes,
             "revoked": sorted(self._revoked),
         }
         new.write_text(json.dumps(kept, indent=1))
@@ -106,10 +109,13 @@ class Accounts:
         self.owns(token, email)
         return self.of_email(email)
 
-    def owns(self, token: str, email: str) -> None:
-        """From now on this refresh token is that user's."""
-        self._owners[token] = email
+    def owns(self, token: str, email: str, scope: str = DRIVE_SCOPE) -> None:
+        """From now on this refresh token is that user's, for no more than this scope."""
+        self._owners[token], self._scopes[token] = email, scope
         self.save()
+
+    def scope_of(self, token: str) -> str:
+        return self._scopes.get(token, DRIVE_SCOPE)
 
     # --- what they may ---
 

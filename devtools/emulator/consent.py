@@ -12,18 +12,20 @@ PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Sign in - Drive emulator</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem}}code{{word-break:break-all}}
-button{{font:inherit;padding:.4rem 1.2rem}}input{{font:inherit;width:100%;box-sizing:border-box}}</style>
+button{{font:inherit;padding:.4rem 1.2rem}}input[type=email]{{font:inherit;width:100%;box-sizing:border-box}}</style>
 <h1>{title}</h1>
 {content}
 </html>
 """
 FORM = """<p>This page stands in for Google's.
-<strong>{client}</strong> wants to use your Drive: <code>{scope}</code></p>
-<form method="post">{hidden}
+<strong>{client}</strong> wants to use your account.</p>
+<form method="post">{hidden}<input type="hidden" name="chosen" value="yes">
+{boxes}
 <p><label>Your account <input name="email" type="email" required value="{email}"></label></p>
 <p><button name="answer" value="allow">Allow</button>
 <button name="answer" value="deny" formnovalidate>Deny</button></p>
 </form>"""
+BOX = '<p><label><input type="checkbox" name="granted" value="{scope}" checked> <code>{scope}</code></label></p>'
 CARRIED = [
     "client_id",
     "redirect_uri",
@@ -77,14 +79,18 @@ def routes(tokens: Tokens) -> list[web.RouteDef]:
             return _page("Access blocked", f"<p>{html.escape(wrong)}</p>", status=400)
         hidden = "".join(f'<input type="hidden" name="{name}" value="{html.escape(values[name])}">' for name in values)
         email = html.escape(request.query.get("login_hint", "person@emulator.example"))
-        shown = {"client": html.escape(values["client_id"]), "scope": html.escape(values["scope"])}
-        return _page("Allow access?", FORM.format(hidden=hidden, email=email, **shown))
+        boxes = "\n".join(BOX.format(scope=html.escape(scope)) for scope in values["scope"].split())
+        client = html.escape(values["client_id"])
+        return _page("Allow access?", FORM.format(hidden=hidden, email=email, client=client, boxes=boxes))
 
     async def answer(request: web.Request) -> web.Response:
-        form = {name: str(value) for name, value in (await request.post()).items()}
+        said = await request.post()
+        form = {name: str(value) for name, value in said.items()}
+        # A person may untick what was asked for; a program that answers for one grants all.
+        scope = " ".join(str(box) for box in said.getall("granted", [])) if "chosen" in form else form.get("scope", "")
         if wrong := _wrong(form, tokens):
             return _page("Access blocked", f"<p>{html.escape(wrong)}</p>", status=400)
-        if form.get("answer") != "allow" or not form.get("email"):
+        if form.get("answer") != "allow" or not form.get("email") or not scope:
             raise _back(form, error="access_denied")
         # As at Google: the refresh token comes with the first consent only, unless the program asks for it again.
         first = (form["email"], form["client_id"]) not in consented or "consent" in form.get("prompt", "").split()
@@ -93,13 +99,13 @@ def routes(tokens: Tokens) -> list[web.RouteDef]:
             email=form["email"],
             client_id=form["client_id"],
             redirect_uri=form["redirect_uri"],
-            scope=form["scope"],
+            scope=scope,
             offline=form.get("access_type") == "offline" and first,
             challenge=form.get("code_challenge", ""),
             method=form.get("code_challenge_method", "plain"),
             until=time.monotonic() + CODE_SECONDS,
         )
-        raise _back(form, code=tokens.give_code(code), scope=form["scope"])
+        raise _back(form, code=tokens.give_code(code), scope=scope)
 
     names = ("/o/oauth2/v2/auth", "/o/oauth2/auth")
     return [*(web.get(name, ask) for name in names), *(web.post(name, answer) for name in names)]

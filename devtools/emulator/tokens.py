@@ -12,11 +12,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from devtools.emulator.accounts import Account, Accounts
+from devtools.emulator.accounts import DRIVE_SCOPE, Account, Accounts
 from devtools.emulator.errors import DriveError
 
 CODE_SECONDS = 600.0
-DRIVE_SCOPE = "https://www.googleapis.com/auth/drive"
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 CLOCK_SKEW_SECONDS = 300
 
@@ -58,7 +57,7 @@ class Tokens:
         """None of the access tokens given so far is good any more."""
         self._access.clear()
 
-    def give(self, account: Account, scope: str = DRIVE_SCOPE) -> dict[str, Any]:
+    def give(self, account: Account, scope: str) -> dict[str, Any]:
         token = "ya29." + secrets.token_urlsafe(40)
         self._access[token] = (account.email, time.monotonic() + self.seconds, scope)
         return {"access_token": token, "expires_in": int(self.seconds), "token_type": "Bearer", "scope": scope}
@@ -119,7 +118,7 @@ class Tokens:
         account = self.accounts.of_refresh_token(token, known_only=self.known_only)
         if not account:
             raise GrantError("invalid_grant", "Token has been expired or revoked.")
-        return self.give(account)
+        return self.give(account, self.accounts.scope_of(token))
 
     def _redeem(self, form: dict[str, str]) -> dict[str, Any]:
         code = self._codes.pop(form.get("code", ""), None)
@@ -135,7 +134,7 @@ class Tokens:
         answer = self.give(self.accounts.of_email(code.email), code.scope)
         if code.offline:
             answer["refresh_token"] = "1//" + secrets.token_urlsafe(48)
-            self.accounts.owns(answer["refresh_token"], code.email)
+            self.accounts.owns(answer["refresh_token"], code.email, code.scope)
         return answer
 
     def _assertion(self, assertion: str) -> dict[str, Any]:

@@ -76,6 +76,8 @@ async def in_googles_form(request: web.Request, handler: Handler) -> web.StreamR
         return error.answer()
     except ConnectionError:
         return web.Response(status=400)  # nobody is there to read it
+    except OSError as error:  # a full disk, say
+        return DriveError(500, "backendError", f"The emulator's disk: {error.strerror}.").answer()
     except web.HTTPException as error:
         if error.status < 400:
             raise

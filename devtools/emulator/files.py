@@ -136,12 +136,13 @@ class Files:
 
 
 def _check_range(request: web.Request, size: int) -> None:
-    """Raises `DriveError` (416) for one behind the end; one that cannot be read counts as none."""
+    """Raises `DriveError` (416) for one that lies behind the end, or that cannot be read."""
     try:
-        asked = request.http_range
+        start = request.http_range.start
+        possible = start is None or start < size
     except ValueError:
-        return
-    if asked.start is not None and asked.start >= size and (asked.start or size == 0):
+        possible = False
+    if not possible:
         error = DriveError(416, "requestedRangeNotSatisfiable", "Request range not satisfiable", location="Range")
         error.headers["Content-Range"] = f"bytes */{size}"
         raise error

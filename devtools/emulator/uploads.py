@@ -201,6 +201,8 @@ class Uploads:
 
     async def _whole(self, request: web.Request, session: Session, blob: Blob) -> web.Response:
         """A body without Content-Range is all of the file."""
+        if request.content_length is not None and request.content_length < blob.size:
+            raise DriveError(400, message=f"Invalid request. {blob.size} bytes were uploaded already.")
         session.expect(request.content_length)
         await blob.take(bodies.part(bodies.blocks_of(request), blob.size, None), final=True)
         session.expect(blob.size)

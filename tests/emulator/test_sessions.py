@@ -4,10 +4,14 @@ import hashlib
 import http.client
 import os
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from devtools.emulator.errors import DriveError
+from devtools.emulator.sessions import Sessions
 from devtools.emulator_process import EmulatorProcess
 from tests.emulator.rig import GRAIN, KIB, Drive
 
@@ -189,6 +193,19 @@ def test_sessions_and_files_outlive_a_restart(start_emulator: Callable[[], Emula
     assert drive.ask(session, SIZE).stored == 2 * GRAIN
     final = drive.put(session, CONTENT[2 * GRAIN :], 2 * GRAIN, SIZE)
     assert final.json["sha256Checksum"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_session_lives_a_week(tmp_path: Path) -> None:
+    facts = {"email": "a@b", "body": {}, "mime_type": "", "total": 1, "fields": None}
+    week = 7 * 24 * 3600
+    sessions = Sessions(tmp_path)
+    young = sessions.open(**facts, began=time.time() - week + 60)
+    old = sessions.open(**facts, began=time.time() - week - 1)
+    for kept in (sessions, Sessions(tmp_path)):
+        assert kept.find(young.facts.id).facts.total == 1
+        assert kept.blobs() == {young.facts.blob}
+        with pytest.raises(DriveError, match="404"):
+            kept.find(old.facts.id)
 
 
 # --- ids ---

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from redis import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
-REDIS_SECONDS = 2.0  # the longest wait for Redis to take a connection, or to answer
+REDIS_SECONDS = 2.0  # the longest wait for Redis to take a connection
 MIB = 1024 * 1024
 
 _env = environ.Env()
@@ -116,24 +118,26 @@ def database(name: str, default: str) -> dict[str, Any]:
     return dict(config)
 
 
-def redis_layer(name: str) -> dict[str, Any] | None:
-    """The channel layer on the Redis of this URL, or None where it is unset.
-
-    Pub/sub, in which a channel that is waited on survives a Redis that goes away and comes back; the patience is
-    bounded, so that one that does not answer holds nothing up. The slots take their connection from here.
-    """
+def redis_url(name: str) -> str | None:
     value = _get(name)
-    if value is None:
-        return None
-    patience = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-    try:
-        ConnectionPool.from_url(value)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is not a Redis URL that can be read: {error}.") from None
-    return {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [{"address": value, **patience}]},
+    if value is not None:
+        try:
+            ConnectionPool.from_url(value)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} is not a Redis URL that can be read: {error}.") from None
+    return value
+
+
+def redis_layer(url: str) -> dict[str, Any]:
+    """The channel layer on this Redis; the slots take their connection from here."""
+    connection = {
+        "address": url,
+        "socket_connect_timeout": REDIS_SECONDS,
+        "socket_keepalive": True,
+        "health_check_interval": 15,  # seconds
+        "retry": Retry(NoBackoff(), 1),  # one that lay idle may belong to a Redis that has restarted
     }
+    return {"BACKEND": "directdrivex.layer.PatientRedisLayer", "CONFIG": {"hosts": [connection]}}
 
 
 def kept_secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(50)) -> str:

@@ -211,9 +211,9 @@ else:
         },
     }
 
-REDIS_URL = env.text("REDIS_URL")
+REDIS_URL = env.redis_url("REDIS_URL")
 _in_memory = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-CHANNEL_LAYERS = {"default": env.redis_layer("REDIS_URL") or _in_memory}
+CHANNEL_LAYERS = {"default": env.redis_layer(REDIS_URL) if REDIS_URL else _in_memory}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- People -----------------------------------------------------------------------------------------------------

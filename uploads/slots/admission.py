@@ -4,6 +4,7 @@ An upload costs its window, whatever its size. There is one reading and one deci
 """
 
 import errno
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -45,10 +46,20 @@ def memory_bounds(cgroups: Path = CGROUPS, proc: Path = PROC) -> list[MemoryRead
     """
     machine = psutil.virtual_memory()
     bounds = [_reading(machine.total, machine.total - machine.available, "machine")]
-    for limit, used in _limited_cgroups(cgroups, proc):
-        if limit < machine.total:  # v1 says "none" by a number above any machine
-            bounds.append(_reading(limit, used, "cgroup"))
+    bounds += [_reading(limit, used, "cgroup") for _, limit, used in _limits_below(machine.total, cgroups, proc)]
     return bounds
+
+
+def node_name(cgroups: Path = CGROUPS, proc: Path = PROC) -> str:
+    """The node whose memory this process uses: the same for all that share it, and for no others on any machine.
+
+    A machine is known by its boot, a container by the number that the kernel gave its innermost limited cgroup: both
+    are the same inside and outside of it.
+    """
+    machine = (_text(proc / "sys" / "kernel" / "random" / "boot_id") or socket.gethostname()).strip()
+    for folder, _, _ in _limits_below(psutil.virtual_memory().total, cgroups, proc):
+        return f"{machine}.{folder.stat().st_ino}"
+    return machine
 
 
 def tightest(bounds: list[MemoryReading]) -> MemoryReading:
@@ -56,8 +67,14 @@ def tightest(bounds: list[MemoryReading]) -> MemoryReading:
     return min(bounds, key=lambda bound: (bound.available, -bound.percent))
 
 
-def _limited_cgroups(cgroups: Path, proc: Path) -> Iterator[tuple[int, int]]:
-    """(limit, bytes in use without page cache) of each cgroup with a limit, from this process's up to the root."""
+def _limits_below(total: int, cgroups: Path, proc: Path) -> Iterator[tuple[Path, int, int]]:
+    for folder, limit, used in _limited_cgroups(cgroups, proc):
+        if limit < total:  # v1 says "none" by a number above any machine
+            yield folder, limit, used
+
+
+def _limited_cgroups(cgroups: Path, proc: Path) -> Iterator[tuple[Path, int, int]]:
+    """Folder, limit, bytes in use without page cache: each cgroup with a limit, from this process's up to the root."""
     for line in (_text(proc / "self" / "cgroup") or "").splitlines():
         _number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -77,18 +94,18 @@ def _ancestors(mount: Path, path: str) -> list[Path]:
     return [folder, *(parent for parent in folder.parents if parent == mount or mount in parent.parents)]
 
 
-def _read_v2(folder: Path) -> Iterator[tuple[int, int]]:
+def _read_v2(folder: Path) -> Iterator[tuple[Path, int, int]]:
     limits = [number for name in ("memory.max", "memory.high") if (number := _number(folder / name)) is not None]
     usage = _number(folder / "memory.current")
     if limits and usage is not None:
         stat = _stat(folder)
-        yield min(limits), usage - stat.get("file", 0) - stat.get("slab_reclaimable", 0)
+        yield folder, min(limits), usage - stat.get("file", 0) - stat.get("slab_reclaimable", 0)
 
 
-def _read_v1(folder: Path) -> Iterator[tuple[int, int]]:
+def _read_v1(folder: Path) -> Iterator[tuple[Path, int, int]]:
     limit, usage = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
     if limit is not None and usage is not None:
-        yield limit, usage - _stat(folder).get("total_cache", 0)
+        yield folder, limit, usage - _stat(folder).get("total_cache", 0)
 
 
 def _number(path: Path) -> int | None:
@@ -121,6 +138,21 @@ def buffer_limit(total: int, override: int | None = None) -> int:
     return (25 if total <= 8 * GIB else 50) * 16 * MIB
 
 
+@dataclass(frozen=True)
+class NodeMemory:
+    """What a node has for windows, in bytes: left free, at most in all, and held in memory by one process's uploads."""
+
+    free: int
+    ceiling: int
+    held: int
+
+
+def free_for_windows(reading: MemoryReading, limits: SlotLimits) -> int:
+    """The bytes that windows may still take; -1 where too much is in use already."""
+    full = reading.used * 100 > limits.max_memory_percent * reading.total  # `percent` is rounded for people
+    return -1 if full else reading.available - limits.reserved_memory_bytes
+
+
 def admits(reading: MemoryReading, limits: SlotLimits, *, window: int, promised: int, held: int, ceiling: int) -> bool:
     """May an upload of `window` bytes run on this node?
 
@@ -128,9 +160,7 @@ def admits(reading: MemoryReading, limits: SlotLimits, *, window: int, promised:
     reading already; the rest may still be taken. `ceiling` bounds all windows together.
     """
     still_to_come = max(0, promised - held)
-    free = reading.available - limits.reserved_memory_bytes - still_to_come
-    full = reading.used * 100 > limits.max_memory_percent * reading.total  # `percent` is rounded for people
-    return not full and free >= window and promised + window <= ceiling
+    return free_for_windows(reading, limits) - still_to_come >= window and promised + window <= ceiling
 
 
 class Admission:
@@ -162,6 +192,10 @@ class Admission:
         """What all windows together may come to, in bytes; by the size of the machine or its smallest container."""
         self.reading()
         return buffer_limit(min(bound.total for bound in self._last), self._override)
+
+    def figures(self) -> NodeMemory:
+        """What a shared store decides by, for all processes on this node (lua/shared/memory.lua)."""
+        return NodeMemory(free_for_windows(self.reading(), self._limits()), self.ceiling, self._held_bytes())
 
     def admits(self, window: int, promised: int) -> bool:
         """May an upload of `window` run beside those whose windows sum up to `promised`? Sizes in bytes."""

@@ -1,7 +1,7 @@
 """A second set of books on the slots in one process's memory, and the comparison of both (slots.md, `check()`)."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from quotas.rules import SlotLimits
@@ -63,40 +63,57 @@ class Audit:
 
     def compare_grants(self, leases: Collection[Entry], last_fence: int) -> Iterable[str]:
         """Invariant 2: one lease an upload, with the fence that was granted."""
-        held = {entry.upload_id: entry for entry in leases}
-        for upload_id in self.grants.keys() - held.keys():
-            yield f"The lease of {upload_id} vanished without being released."
-        for upload_id, entry in held.items():
-            grant = self.grants.get(upload_id)
-            if grant is None:
-                yield f"{upload_id} holds a lease that was never granted."
-            elif (grant.person, grant.window, grant.fence) != (entry.person, entry.window, entry.fence):
-                yield f"The lease of {upload_id} is not as it was granted."
-            if not entry.owner:
-                yield f"The lease of {upload_id} has no owner."
-        if len({entry.fence for entry in leases}) != len(leases):
-            yield "Two leases have the same fence."
-        if any(entry.fence > last_fence for entry in leases):
-            yield "A lease has a fence that was not given out yet."
+        return differ_from_grants(leases, self.grants, last_fence)
 
     def compare_caps(self, leases: Collection[Entry]) -> Iterable[str]:
         """Invariant 1, with the highest caps in force since the oldest present lease."""
-        if not leases:
-            return
-        caps = self.highest_caps_since(min(self._granted_at(entry) for entry in leases))
-        if len(leases) > caps.all:
-            yield f"{len(leases)} leases are held, and at most {caps.all} were allowed."
-        # One window alone may be above the ceiling: its upload would never run otherwise.
-        if (promised := sum(entry.window for entry in leases)) > caps.bytes and len(leases) > 1:
-            yield f"Windows of {promised} bytes are promised, above the ceiling of {caps.bytes}."
-        for person, count in Counter(entry.person for entry in leases).items():
-            caps = self.highest_caps_since(min(self._granted_at(entry) for entry in leases if entry.person == person))
-            if count > caps.person:
-                yield f"{person} holds {count} leases, and at most {caps.person} were allowed."
+        yield from above_caps(leases, self._granted_at, self.highest_caps_since)
+        if leases:
+            yield from above_ceiling(leases, self.highest_caps_since(min(map(self._granted_at, leases))).bytes)
 
     def _granted_at(self, entry: Entry) -> float:
         grant = self.grants.get(entry.upload_id)
         return grant.at if grant else entry.since
+
+
+def differ_from_grants(leases: Collection[Entry], grants: Mapping[str, Grant], last_fence: int) -> Iterable[str]:
+    """Invariant 2: one lease an upload, as it was granted, and with a fence of its own."""
+    held = {entry.upload_id: entry for entry in leases}
+    for upload_id in grants.keys() - held.keys():
+        yield f"The lease of {upload_id} vanished without being released."
+    for upload_id, entry in held.items():
+        grant = grants.get(upload_id)
+        if grant is None:
+            yield f"{upload_id} holds a lease that was never granted."
+        elif (grant.person, grant.window, grant.fence) != (entry.person, entry.window, entry.fence):
+            yield f"The lease of {upload_id} is not as it was granted."
+        if not entry.owner:
+            yield f"The lease of {upload_id} has no owner."
+    if len({entry.fence for entry in leases}) != len(leases):
+        yield "Two leases have the same fence."
+    if any(entry.fence > last_fence for entry in leases):
+        yield "A lease has a fence that was not given out yet."
+
+
+def above_caps(
+    leases: Collection[Entry], granted_at: Callable[[Entry], float], highest_since: Callable[[float], Caps]
+) -> Iterable[str]:
+    """Invariant 1, in numbers: of all, and of each person."""
+    if not leases:
+        return
+    caps = highest_since(min(map(granted_at, leases)))
+    if len(leases) > caps.all:
+        yield f"{len(leases)} leases are held, and at most {caps.all} were allowed."
+    for person, count in Counter(entry.person for entry in leases).items():
+        caps = highest_since(min(granted_at(entry) for entry in leases if entry.person == person))
+        if count > caps.person:
+            yield f"{person} holds {count} leases, and at most {caps.person} were allowed."
+
+
+def above_ceiling(leases: Collection[Entry], ceiling: int) -> Iterable[str]:
+    """Invariant 1, in bytes. One window alone may be above the ceiling: its upload would never run otherwise."""
+    if (promised := sum(entry.window for entry in leases)) > ceiling and len(leases) > 1:
+        yield f"Windows of {promised} bytes are promised, above the ceiling of {ceiling}."
 
 
 def lapsed(entries: Iterable[Entry], now: float) -> Iterable[str]:

@@ -36,6 +36,7 @@ class Entry(Place):
     connected: bool = True
     fence: int = 0
     claim_by: float | None = None  # set from a grant until its owner is heard of
+    node: str = ""  # whose memory it uses, where there are several
 
     @property
     def holds(self) -> bool:

@@ -1,6 +1,7 @@
 """How long a place in the line may still take, from the slots that became free of late."""
 
 from collections import deque
+from collections.abc import Iterable
 from math import ceil
 
 REMEMBERED = 16  # releases, of everybody and of each person
@@ -27,8 +28,12 @@ class Turnover:
 
         The mean runs to this moment, so that the answer grows while nothing is released.
         """
-        times = self._all if person is None else self._own.get(person, ())
-        recent = [moment for moment in times if now - moment < FORGOTTEN_AFTER]
-        if len(recent) < 2:
-            return None
-        return ceil(places * (now - recent[0]) / (len(recent) - 1))
+        return seconds_for(places, self._all if person is None else self._own.get(person, ()), now)
+
+
+def seconds_for(places: int, times: Iterable[float], now: float) -> int | None:
+    """Seconds until `places` slots are free where they became free at `times` before; None before there were two."""
+    recent = [moment for moment in times if now - moment < FORGOTTEN_AFTER]
+    if len(recent) < 2:
+        return None
+    return ceil(places * (now - recent[0]) / (len(recent) - 1))

@@ -29,19 +29,20 @@ class Hold:
         self._deadline: asyncio.TimerHandle | None = None
 
     async def changed(self, timeout: float) -> None:
-        """Return when the standing may have changed, or after `timeout` seconds; `standing` is fresh then."""
+        """Return when the standing has changed, or after `timeout` seconds; `standing` is a poll old at most."""
         if self.over:
             await asyncio.sleep(0)  # who asks again and again must not hold up the loop
             return
         try:
             async with asyncio.timeout(None) as wait:
                 self._waits.add(wait)
-                await self._manager.changed(self.upload_id, self.owner, timeout)
+                may_differ = await self._manager.changed(self.upload_id, self.owner, timeout)
         except TimeoutError:
-            return  # ended by `let_lapse`
+            return  # ended by `take` or `let_lapse`: it is known already
         finally:
             self._waits.discard(wait)
-        await self.refresh()
+        if may_differ:
+            await self.refresh()
 
     async def refresh(self) -> None:
         """Ask anew where the upload stands; this claims a grant."""
@@ -65,6 +66,8 @@ class Hold:
     def take(self, standing: Standing) -> None:
         """The store says so."""
         had_a_slot, self.standing = isinstance(self.standing, Granted), standing
+        if had_a_slot != isinstance(standing, Granted):
+            self._end_waits()
         if isinstance(standing, Absent):
             self.let_lapse()
         elif isinstance(standing, Granted):
@@ -86,6 +89,9 @@ class Hold:
         self._end()
         self.standing = Absent()
         self.lost.set()
+        self._end_waits()
+
+    def _end_waits(self) -> None:
         for wait in self._waits:
             wait.reschedule(asyncio.get_running_loop().time())
 

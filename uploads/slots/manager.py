@@ -5,7 +5,7 @@ A slot is a lease, held by one owner token and renewed while it is used; the lin
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,6 +85,7 @@ class LeaseView:
     held_seconds: float
     expires_in_seconds: float
     connected: bool
+    node: str = ""  # whose memory it uses, where there are several
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class SlotSnapshot:
     per_person: int
     leases: tuple[LeaseView, ...]
     tickets: tuple[TicketView, ...]
+    recovery_seconds: float = 0.0  # nothing is granted for so long after the store has restarted (slots.md 9)
 
     @property
     def available(self) -> int:
@@ -132,8 +134,12 @@ class SlotManager(ABC):
         """Where the upload stands now. This claims a grant that was made to a waiter."""
 
     @abstractmethod
-    async def changed(self, upload_id: str, owner: str, timeout: float) -> None:
-        """Return when the standing may have changed, or after `timeout` seconds. A hint: ask `standing` then.
+    async def standings(self, holders: Sequence[tuple[str, str]]) -> list[Standing]:
+        """`standing` of each of these (upload id, owner), in their order, by one call for all."""
+
+    @abstractmethod
+    async def changed(self, upload_id: str, owner: str, timeout: float) -> bool:
+        """True as soon as the standing may have changed, False after `timeout` seconds. A hint: ask `standing` then.
 
         A change of nothing but the position or the estimate wakes nobody, or each release would wake the whole line.
         """
@@ -185,3 +191,7 @@ class SlotManager(ABC):
     @abstractmethod
     async def repair(self) -> list[str]:
         """Mend what `check` finds, and say what was done."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of the store; what is held there stays until it lapses."""

@@ -1,9 +1,8 @@
 """The slot port within one process: all state belongs to one event loop, so that a verb without `await` is atomic."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from quotas.rules import SlotLimits
@@ -78,13 +77,18 @@ class MemorySlotManager(SlotManager):
             self._grant(now)
         return self._claimed(entry, now)
 
-    async def changed(self, upload_id: str, owner: str, timeout: float) -> None:
+    async def standings(self, holders: Sequence[tuple[str, str]]) -> list[Standing]:
+        return [await self.standing(upload_id, owner) for upload_id, owner in holders]
+
+    async def changed(self, upload_id: str, owner: str, timeout: float) -> bool:
         if self._owned(upload_id, owner) is None:
             await asyncio.sleep(0)  # a caller that asks again and again must not hold up the loop
-            return
-        with contextlib.suppress(TimeoutError):
+            return True
+        try:
             async with asyncio.timeout(timeout):
-                await self._news[upload_id].wait()
+                return await self._news[upload_id].wait()
+        except TimeoutError:
+            return False
 
     async def renew(self, holders: Iterable[tuple[str, str]]) -> set[str]:
         now = self._now()
@@ -192,6 +196,9 @@ class MemorySlotManager(SlotManager):
             self._news.setdefault(upload_id, asyncio.Event()).set()
         self._grant(now)
         return done + [f"Still so: {violation}" for violation in await self.check()]
+
+    async def close(self) -> None:
+        pass
 
     # --- the steps that they are made of ---
 

@@ -102,12 +102,12 @@ async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
 def memory_state(slots: SlotSnapshot | None) -> MemoryState:
     """The admission's own reading and decision: what is shown is what uploads are admitted by."""
     keeper = get_keeper()
-    promised = sum(lease.window for lease in slots.leases) if slots else 0
+    here = [lease for lease in slots.leases if lease.node == keeper.node] if slots else []
     return MemoryState(
         reading=keeper.admission.reading(),
         ceiling_percent=keeper.limits.max_memory_percent,
         reserved_bytes=keeper.limits.reserved_memory_bytes,
-        admitting=keeper.admission.admits(settings.UPLOAD_WINDOW_BYTES, promised),
+        admitting=keeper.admission.admits(settings.UPLOAD_WINDOW_BYTES, sum(lease.window for lease in here)),
     )
 
 

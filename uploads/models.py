@@ -155,3 +155,13 @@ class FileEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.old_status or '-'} → {self.new_status}"
+
+
+class SlotStoreRun(models.Model):
+    """The run of Redis that the slots were last seen in: after another one, nothing is granted for a while."""
+
+    run = models.CharField(max_length=64)
+    seen_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.run

@@ -210,12 +210,3 @@ def _is_locked(folder: Path) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-async def alive_uploads(folder: Path) -> frozenset[str]:
-    """The uploads that hold a slot or a place on the server of `folder` now. Raises `NoAnswerError`."""
-    try:
-        state = await ask(folder, "snapshot")
-    except NoServerError:
-        return frozenset()
-    return frozenset(entry["upload_id"] for entry in (*state["leases"], *state["tickets"]))

@@ -16,20 +16,19 @@ from quotas import services as quotas
 from quotas.rules import SlotLimits
 from quotas.seeds import SEEDS
 from uploads.slots.admission import Admission
-from uploads.slots.control import ControlServer, InUseError
+from uploads.slots.backing import Backing, InMemory, InRedis, redis_host
 from uploads.slots.hold import Hold
 from uploads.slots.manager import (
     POLL_SECONDS,
     Claim,
     Granted,
     LeaseView,
-    SlotManager,
     SlotSnapshot,
     SlotsUnavailableError,
     TicketView,
 )
-from uploads.slots.memory import MemorySlotManager
 
+LINE_SECONDS = 2.0  # places in the line are read again this often
 RENEWALS_A_LEASE = 3  # slots.md 3: renewed every 10 of 30 seconds
 
 log = structlog.get_logger(__name__)
@@ -38,27 +37,31 @@ log = structlog.get_logger(__name__)
 class SlotKeeper:
     """The slots of this process. `held_bytes` tells what its uploads really hold in memory; the intake sets it."""
 
-    def __init__(self, limits: SlotLimits) -> None:
+    def __init__(self, limits: SlotLimits, *, looks_on: bool = False) -> None:
         self.limits = limits
         self.held_bytes: Callable[[], int] = lambda: 0
         self.admission = Admission(
             lambda: self.limits, lambda: self.held_bytes(), override=settings.UPLOAD_BUFFER_BYTES
         )
         self.lease_seconds = float(settings.SLOT_LEASE_SECONDS)
-        self.manager: SlotManager = MemorySlotManager(
-            lambda: self.limits, self.admission, lease_seconds=self.lease_seconds
-        )
+        host, given = redis_host(), (lambda: self.limits, self.admission, self.lease_seconds)
+        self._backing: Backing = InRedis(host, *given, looks_on=looks_on) if host else InMemory(*given, self)
+        self.manager = self._backing.manager
         self._poll_seconds = min(POLL_SECONDS, self.lease_seconds / RENEWALS_A_LEASE / 2)
         # Weak: a hold that its connection forgot, however that came about, is not renewed and lapses.
         self._holds: weakref.WeakSet[Hold] = weakref.WeakSet()
         self._entering = 0
-        self._control = ControlServer(self, settings.DATA_DIR)
         self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._revival: asyncio.Task[None] | None = None
         self._readings = self._newest_reading = 0
-        self._renewed_at = 0.0
+        self._renewed_at = self._looked_at = 0.0
+
+    @property
+    def node(self) -> str:
+        """The node whose memory this process uses; "" where there is only one."""
+        return self._backing.node
 
     async def enter(self, upload_id: str, person: str, window: int) -> Hold:
         """Take a slot or a place for an upload, or take over what it has under an older connection.
@@ -80,7 +83,8 @@ class SlotKeeper:
             try:
                 hold.take(await self.manager.acquire(Claim(upload_id, hold.owner, person, window)))
             except asyncio.CancelledError:
-                await hold.release()  # the store may have granted before it was heard
+                with contextlib.suppress(SlotsUnavailableError):  # then it lapses
+                    await hold.release()  # the store may have granted before it was heard
                 raise
             hold.renewed(asked_at)
             self._holds.add(hold)
@@ -137,11 +141,7 @@ class SlotKeeper:
     async def _keep_going(self) -> None:
         async with self._starting:
             if not self._works():
-                try:
-                    await self._control.open()
-                except InUseError as error:
-                    log.error("slots_of_another_server", cause=str(error))
-                    raise SlotsUnavailableError(str(error)) from error
+                await self._backing.open()
                 self._task = asyncio.create_task(self._work())
                 self._task.add_done_callback(self._after_fault)
 
@@ -161,7 +161,7 @@ class SlotKeeper:
     async def _work(self) -> None:
         """Renew, poll and answer commands for as long as anybody has or waits for anything."""
         try:
-            while self._entering or self._living() or await self._anything_left():
+            while self._entering or self._living() or await self._backing.anything_left():
                 await asyncio.sleep(self._poll_seconds)
                 # A database that is slow to answer must not hold up a renewal.
                 if self._reading is None or self._reading.done():
@@ -169,22 +169,16 @@ class SlotKeeper:
                 try:
                     await self._renew_when_due()
                     await self.manager.tick()
-                    for hold in self._living():
-                        if isinstance(hold.standing, Granted):
-                            await hold.refresh()
+                    await self._look()
                 except SlotsUnavailableError as error:
                     log.warning("slot_store_unreachable", cause=str(error))
         finally:
-            self._control.close()
+            self._backing.rest()
             if self._reading is not None:
                 self._reading.cancel()
 
     def _living(self) -> list[Hold]:
         return [hold for hold in self._holds if not hold.over]
-
-    async def _anything_left(self) -> bool:
-        state = await self.manager.snapshot()
-        return bool(state.leases or state.tickets)
 
     async def _renew_when_due(self) -> None:
         """One call for all. It counts from before it: nobody knows when within it the store heard us."""
@@ -202,6 +196,20 @@ class SlotKeeper:
             else:
                 hold.renewed(asked_at)
 
+    async def _look(self) -> None:
+        """Where all stand, by one call: holders may have lost their slots, the line moves up without a message."""
+        now = asyncio.get_running_loop().time()
+        everybody = now - self._looked_at >= LINE_SECONDS
+        holds = [hold for hold in self._living() if everybody or isinstance(hold.standing, Granted)]
+        if everybody:
+            self._looked_at = now
+        if not holds:
+            return
+        standings = await self.manager.standings([(hold.upload_id, hold.owner) for hold in holds])
+        for hold, standing in zip(holds, standings, strict=True):
+            if not hold.over:
+                hold.take(standing)
+
     async def _read_limits(self) -> None:
         self._readings = number = self._readings + 1
         try:
@@ -213,11 +221,12 @@ class SlotKeeper:
             self._newest_reading, self.limits = number, limits
 
     async def stop(self) -> None:
-        """End the task, and let go of the data folder."""
+        """End the task, and let go of the store."""
         for task in (self._revival, self._task):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
+        await self._backing.stop()
 
 
 _keepers: dict[asyncio.AbstractEventLoop, SlotKeeper] = {}

@@ -17,7 +17,7 @@ from uploads.tests.slots_rig import LIMITS, WINDOW
 # Channels closes old connections around each call: one that an earlier test left open may be touched.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MOMENTS = range(12)  # more than there are awaits
+MOMENTS = range(60)  # more than there are awaits
 
 
 class Cancelled:
@@ -47,7 +47,7 @@ class EndedBefore(Exception):
 
 
 @pytest.fixture(autouse=True)
-def limits(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
+def limits(backend: str, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
     monkeypatch.setattr("quotas.services.slot_limits", lambda: LIMITS)
     settings.DATA_DIR = tmp_path
 
@@ -75,7 +75,7 @@ def sockets() -> set[str]:
 @pytest.mark.parametrize("with_result", [False, True], ids=["before the answer", "with the answer"])
 @pytest.mark.parametrize("others", [False, True], ids=["as the first", "beside others"])
 async def test_an_entry_cancelled_at_any_await_leaks_neither_slot_nor_place_nor_lock(
-    slots: SlotKeeper, tmp_path: Path, with_result: bool, others: bool
+    slots: SlotKeeper, backend: str, tmp_path: Path, with_result: bool, others: bool
 ) -> None:
     if others:
         held = await slots.enter("held", "ben", WINDOW)
@@ -98,11 +98,14 @@ async def test_an_entry_cancelled_at_any_await_leaks_neither_slot_nor_place_nor_
     async with asyncio.timeout(10):
         while slots._works():
             await asyncio.sleep(0.01)
+    if backend != "memory":
+        return
     successor = ControlServer(slots, tmp_path)
     await successor.open()  # raises where anybody has the lock
     successor.close()
 
 
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
 @pytest.mark.parametrize("with_result", [False, True], ids=["before the answer", "with the answer"])
 async def test_a_control_socket_cancelled_while_it_opens_is_closed(
     slots: SlotKeeper, tmp_path: Path, with_result: bool

@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from uploads.slots.manager import Absent, Granted, LeaseView, QueueFullError, TicketView, Waiting, WaitingFor
-from uploads.tests.slots_rig import BACKENDS, LEASE, WINDOW, Rig
+from uploads.tests.slots_rig import BACKENDS, LEASE, WINDOW, Rig, make_rig
 
 
 @pytest.fixture(params=BACKENDS)
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """A backend with nothing in it; whatever a test does, no invariant may be broken at its end."""
-    rig = BACKENDS[request.param]()
+    rig = make_rig(request.param, request)
     yield rig
     assert await rig.manager.check() == []
+    await rig.manager.close()
 
 
 # --- caps, and the line behind them ---
@@ -581,7 +582,7 @@ async def test_the_snapshot_shows_leases_and_places_without_their_tokens(rig: Ri
     seen = await rig.manager.snapshot()
     assert isinstance(granted, Granted)
     assert (seen.total, seen.per_person, seen.available, seen.healthy) == (1, 5, 0, True)
-    assert seen.leases == (LeaseView("held", "ann", WINDOW, granted.fence, 4.0, LEASE - 4, True),)
+    assert seen.leases == (LeaseView("held", "ann", WINDOW, granted.fence, 4.0, LEASE - 4, True, seen.leases[0].node),)
     assert seen.tickets == (TicketView("waiting", "ben", 1, WaitingFor.GLOBAL_SLOTS, 4.0, None, False),)
 
 

@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 
 from devtools.client import Client, PatternSource, Upload
 from devtools.server_process import ROOT, ServerProcess, program_environment
+from uploads.slots.asking import alive_uploads
 from uploads.slots.control import (
     LOCK_NAME,
     PATH_BYTES,
@@ -24,7 +25,6 @@ from uploads.slots.control import (
     InUseError,
     NoAnswerError,
     NoServerError,
-    alive_uploads,
     ask,
 )
 from uploads.slots.manager import (
@@ -69,6 +69,11 @@ class Slots:
         return upload_id == "held"
 
 
+@pytest.fixture(autouse=True)
+def data_folder(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+
+
 @pytest.fixture
 def slots() -> Slots:
     return Slots()
@@ -105,7 +110,7 @@ async def test_every_verb_is_answered(slots: Slots, tmp_path: Path) -> None:
     assert await ask(tmp_path, "release", upload_id="held") is True
     assert await ask(tmp_path, "release", upload_id="other") is False
     assert slots.taken == ["held", "other"]
-    assert await alive_uploads(tmp_path) == {"held", "waiting"}
+    assert await alive_uploads() == {"held", "waiting"}
 
 
 @pytest.mark.usefixtures("opened")
@@ -136,7 +141,7 @@ async def test_nobody_but_its_user_may_connect(tmp_path: Path) -> None:
 async def test_a_store_that_is_away_is_told_as_such(slots: Slots, tmp_path: Path) -> None:
     slots.away = True
     with pytest.raises(NoAnswerError, match="the store is away"):
-        await alive_uploads(tmp_path)
+        await alive_uploads()
 
 
 async def test_nothing_is_left_behind(opened: ControlServer, tmp_path: Path) -> None:
@@ -144,7 +149,7 @@ async def test_nothing_is_left_behind(opened: ControlServer, tmp_path: Path) -> 
     assert not (tmp_path / SOCKET_NAME).exists()
     with pytest.raises(NoServerError):
         await ask(tmp_path, "check")
-    assert await alive_uploads(tmp_path) == frozenset()
+    assert await alive_uploads() == frozenset()
 
 
 async def test_a_socket_left_by_a_killed_server_is_replaced(slots: Slots, tmp_path: Path) -> None:
@@ -162,7 +167,7 @@ async def test_a_second_server_leaves_the_first_ones_socket_alone(tmp_path: Path
     with pytest.raises(InUseError):
         await second.open()
     second.close()
-    assert await alive_uploads(tmp_path) == {"held", "waiting"}
+    assert await alive_uploads() == {"held", "waiting"}
 
 
 async def test_a_second_server_may_follow_the_first(opened: ControlServer, tmp_path: Path) -> None:
@@ -188,7 +193,7 @@ async def test_a_data_folder_may_have_a_long_path(slots: Slots, tmp_path: Path) 
 async def test_a_server_that_cannot_be_asked_is_not_taken_for_none(opened: ControlServer, tmp_path: Path) -> None:
     (tmp_path / SOCKET_NAME).unlink()
     with pytest.raises(NoAnswerError, match="no socket"):
-        await alive_uploads(tmp_path)
+        await alive_uploads()
 
 
 async def test_a_folder_that_does_not_exist_has_no_server(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from quotas.models import LimitProfile
 from quotas.services import seed_profiles
 from uploads.slots import control, keeper
 from uploads.slots.admission import MemoryReading
+from uploads.slots.asking import alive_uploads
 from uploads.slots.hold import Hold
 from uploads.slots.keeper import SlotKeeper, get_keeper
 from uploads.slots.manager import (
@@ -60,7 +61,7 @@ class Stored:
 
 
 @pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> Iterator[Stored]:
+def stored(backend: str, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> Iterator[Stored]:
     stored = Stored()
     monkeypatch.setattr("quotas.services.slot_limits", stored.read)
     settings.DATA_DIR = tmp_path
@@ -109,12 +110,15 @@ async def test_a_waiting_hold_is_told_of_its_grant(slots: SlotKeeper, stored: St
     assert isinstance(waiting.standing, Granted)
 
 
-async def test_waiting_for_a_change_ends_with_its_time_and_looks_again(slots: SlotKeeper, stored: Stored) -> None:
+async def test_waiting_for_a_change_ends_with_its_time_and_the_place_is_looked_at_beside_it(
+    slots: SlotKeeper, stored: Stored
+) -> None:
     _, waiting = await full(slots, stored)
     last = await enter(slots, "last")
     await waiting.release()
     await last.changed(0.01)
-    assert last.standing == Waiting(1, WaitingFor.GLOBAL_SLOTS, None)
+    assert isinstance(last.standing, Waiting)
+    await until(lambda: last.standing == Waiting(1, WaitingFor.GLOBAL_SLOTS, None))
 
 
 async def test_a_full_line_refuses_and_nothing_is_kept(slots: SlotKeeper, stored: Stored) -> None:
@@ -138,6 +142,10 @@ async def test_leases_and_places_outlive_their_time_while_they_are_held(slots: S
     assert not held.lost.is_set()
 
 
+in_memory = pytest.mark.parametrize("backend", ["memory"], indirect=True)
+
+
+@in_memory
 async def test_nothing_is_polled_or_answered_once_nobody_has_anything(
     slots: SlotKeeper, stored: Stored, tmp_path: Path
 ) -> None:
@@ -347,14 +355,15 @@ async def test_an_upload_cancelled_while_the_store_grants_leaks_nothing(
     assert await slots.find("f") is None
 
 
+@in_memory
 async def test_a_second_server_on_the_same_data_grants_nothing_beside_the_first(
-    slots: SlotKeeper, stored: Stored
+    slots: SlotKeeper, stored: Stored, tmp_path: Path
 ) -> None:
     second = SlotKeeper(LIMITS)
     hold = await enter(slots, "f")
     with pytest.raises(SlotsUnavailableError, match="DATA_DIR"):
         await enter(second, "g")
-    assert await control.alive_uploads(slots._control._folder) == {"f"}
+    assert await alive_uploads() == {"f"}
     await hold.release()
     await until(lambda: not slots._works())
     assert isinstance((await enter(second, "g")).standing, Granted)
@@ -365,7 +374,9 @@ async def test_a_second_server_on_the_same_data_grants_nothing_beside_the_first(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_limit_saved_in_the_database_wakes_the_line_within_a_second(settings: Any, tmp_path: Path) -> None:
+async def test_a_limit_saved_in_the_database_wakes_the_line_within_a_second(
+    backend: str, settings: Any, tmp_path: Path
+) -> None:
     settings.DATA_DIR = tmp_path
     await database_sync_to_async(seed_profiles)()
     profile = LimitProfile.objects.filter(environment=settings.ENVIRONMENT)
@@ -382,7 +393,7 @@ async def test_a_limit_saved_in_the_database_wakes_the_line_within_a_second(sett
 
 
 @pytest.fixture
-async def in_database(settings: Any, tmp_path: Path) -> AsyncIterator[SlotKeeper]:
+async def in_database(backend: str, settings: Any, tmp_path: Path) -> AsyncIterator[SlotKeeper]:
     """A keeper that reads its limits from the real database, with two slots for all."""
     settings.DATA_DIR = tmp_path
     settings.SLOT_LEASE_SECONDS = LEASE

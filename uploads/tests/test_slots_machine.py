@@ -32,8 +32,9 @@ from uploads.slots.manager import (
     Waiting,
     WaitingFor,
 )
-from uploads.tests.slots_rig import BACKENDS, LEASE, WINDOW, Rig
+from uploads.tests.slots_rig import BACKENDS, LEASE, WINDOW, Rig, make_rig
 
+EXAMPLES = {"memory": 120, "redis": 30, "redis, several workers": 30}
 UPLOADS = {"ann0": "ann", "ann1": "ann", "ann2": "ann", "ben0": "ben", "ben1": "ben", "cem0": "cem"}
 some_upload = st.sampled_from(list(UPLOADS))
 
@@ -116,6 +117,7 @@ class SlotMachine(RuleBasedStateMachine):
             self.a_connection_asks(upload, WINDOW)
 
     def teardown(self) -> None:
+        self.do(self.rig.manager.close())
         self.runner.close()
 
     def do(self, verb: Coroutine[Any, Any, Any]) -> Any:
@@ -358,8 +360,10 @@ class SlotMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_any_sequence_of_calls_leaves_slots_and_line_as_the_model_says(backend: str) -> None:
+def test_any_sequence_of_calls_leaves_slots_and_line_as_the_model_says(
+    backend: str, request: pytest.FixtureRequest
+) -> None:
     run_state_machine_as_test(
-        lambda: SlotMachine(BACKENDS[backend]),
-        settings=settings(max_examples=120, stateful_step_count=40, deadline=None),
+        lambda: SlotMachine(lambda: make_rig(backend, request)),
+        settings=settings(max_examples=EXAMPLES[backend], stateful_step_count=40, deadline=None),
     )

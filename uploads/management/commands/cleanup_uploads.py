@@ -1,11 +1,11 @@
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from uploads import cleanup
-from uploads.slots.control import NoAnswerError, alive_uploads
+from uploads.slots.asking import alive_uploads
+from uploads.slots.control import NoAnswerError
 
 
 class Command(BaseCommand):
@@ -39,4 +39,4 @@ class Command(BaseCommand):
             raise CommandError("\n".join(report.problems))
 
     async def _clean(self, dry_run: bool) -> cleanup.Report:
-        return await cleanup.clean(await alive_uploads(settings.DATA_DIR), dry_run=dry_run)
+        return await cleanup.clean(await alive_uploads(), dry_run=dry_run)

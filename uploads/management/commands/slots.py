@@ -1,10 +1,9 @@
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from uploads.slots import control
+from uploads.slots import asking, control
 
 
 class Command(BaseCommand):
@@ -39,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _ask(self, verb: str, **arguments: str) -> Any:
-        return async_to_sync(control.ask)(settings.DATA_DIR, verb, **arguments)
+        return async_to_sync(asking.ask)(verb, **arguments)
 
     def _check(self, violations: list[str]) -> None:
         if violations:

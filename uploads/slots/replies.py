@@ -1,0 +1,176 @@
+"""What the scripts answer (lua/shared/given.lua, granting.lua), as the slot port's own values. Needs no Django."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from quotas.rules import SlotLimits
+from uploads.slots.entry import Entry
+from uploads.slots.eta import seconds_for
+from uploads.slots.manager import Granted, LeaseView, SlotSnapshot, TicketView, Waiting, WaitingFor
+
+LINE_KEY_BYTES = 34  # what stands before the upload in a member of the line
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer. Moments are seconds of Redis; `changes` are pairs of worker and upload; `held` counts the leases."""
+
+    turn: int
+    now: float
+    run: str
+    recovery_seconds: float
+    held: int
+    changes: tuple[tuple[str, str], ...]
+    answer: Any
+
+    @classmethod
+    def read(cls, raw: Sequence[Any]) -> "Reply":
+        turn, now, run, recovery, held, changes, answer = raw
+        return cls(turn, now / 1000, run.decode(), recovery / 1000, held, tuple(_pairs(map(_text, changes))), answer)
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+def _pairs(values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    each = iter(values)
+    return zip(each, each, strict=True)
+
+
+def texts(values: Iterable[bytes]) -> list[str]:
+    return [value.decode() for value in values]
+
+
+def numbers(values: Iterable[bytes]) -> dict[str, int]:
+    """Of a hash of counts, or of a sorted set with its scores."""
+    return {name.decode(): int(float(value)) for name, value in _pairs(values)}
+
+
+def unpacked(values: Iterable[bytes]) -> dict[str, Any]:
+    """Of a hash of packed values."""
+    return {name.decode(): msgpack.unpackb(value) for name, value in _pairs(values)}
+
+
+def _moments(value: bytes | None) -> list[float]:
+    return [moment / 1000 for moment in msgpack.unpackb(value)] if value else []
+
+
+def entry(fields: Mapping[str, Any], deadline: int | None, *, unclaimed: bool = False) -> Entry:
+    """An entry as Redis keeps it; one without a `deadline`, in milliseconds, has lapsed long ago."""
+    expires_at = (deadline or 0) / 1000
+    return Entry(
+        fields["upload"],
+        fields["person"],
+        fields["ticket"],
+        fields["front"],
+        fields["paused"],
+        fields["absent"],
+        owner=fields["owner"],
+        window=fields["window"],
+        since=fields["since"] / 1000,
+        expires_at=expires_at,
+        connected=fields["connected"],
+        fence=fields["fence"],
+        claim_by=expires_at if unclaimed else None,
+        node=fields["node"],
+    )
+
+
+def granted(answer: Sequence[Any], lease_seconds: float) -> Granted | None:
+    """The lease in a standing, or None where it is a place."""
+    return Granted(answer[0], lease_seconds) if answer[0] > 0 else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """What decides why somebody waits and how long: the state at the moment of a reply, and the limits."""
+
+    reply: Reply
+    limits: SlotLimits
+
+    def waiting_for(self, paused: bool, slots_of_person: int) -> WaitingFor:
+        if paused:
+            return WaitingFor.PAUSED
+        if self.reply.recovery_seconds > 0:
+            return WaitingFor.RECOVERY
+        if slots_of_person >= self.limits.per_person:
+            return WaitingFor.USER_SLOTS
+        # Every script grants what it can: with a slot free, only memory is in the way.
+        return WaitingFor.MEMORY if self.reply.held < self.limits.all_uploads else WaitingFor.GLOBAL_SLOTS
+
+    def eta(
+        self, reason: WaitingFor, position: int, among_own: int, own: Sequence[float], all_: Sequence[float]
+    ) -> int | None:
+        if reason is WaitingFor.USER_SLOTS:
+            return seconds_for(among_own, own, self.reply.now)
+        if reason is WaitingFor.GLOBAL_SLOTS:
+            return seconds_for(position, all_, self.reply.now)
+        return None
+
+    def waiting(self, answer: Sequence[Any]) -> Waiting:
+        """The place in a standing."""
+        _, _, position, paused, slots_of_person, among_own, own, all_ = answer
+        reason = self.waiting_for(bool(paused), slots_of_person)
+        return Waiting(position, reason, self.eta(reason, position, among_own, _moments(own), _moments(all_)))
+
+    def found(self) -> LeaseView | TicketView | None:
+        """The answer of `find`."""
+        if self.reply.answer is None:
+            return None
+        packed, deadline, position, slots_of_person, among_own, own, all_ = self.reply.answer
+        found = entry(msgpack.unpackb(packed), deadline)
+        if found.holds:
+            return self.lease(found)
+        reason = self.waiting_for(found.paused, slots_of_person)
+        return self.ticket(
+            found, position, reason, self.eta(reason, position, among_own, _moments(own), _moments(all_))
+        )
+
+    def lease(self, entry: Entry) -> LeaseView:
+        held, left = self.reply.now - entry.since, entry.expires_at - self.reply.now
+        return LeaseView(
+            entry.upload_id, entry.person, entry.window, entry.fence, held, left, entry.connected, entry.node
+        )
+
+    def ticket(self, entry: Entry, position: int, reason: WaitingFor, eta: int | None) -> TicketView:
+        waited = self.reply.now - entry.since
+        return TicketView(entry.upload_id, entry.person, position, reason, waited, eta, entry.connected)
+
+    def snapshot(self) -> SlotSnapshot:
+        """The answer of `snapshot`."""
+        packed, leases, line, deadlines, granted, released = self.reply.answer
+        moments, slots = numbers(deadlines), numbers(granted)
+        releases = {name.decode(): _moments(value) for name, value in _pairs(released)}
+        entries = {
+            fields["upload"]: entry(fields, moments.get(fields["upload"])) for fields in map(msgpack.unpackb, packed)
+        }
+        return SlotSnapshot(
+            backend="redis",
+            healthy=True,
+            total=self.limits.all_uploads,
+            per_person=self.limits.per_person,
+            leases=tuple(self.lease(entries[upload]) for upload in texts(leases)),
+            tickets=tuple(self._tickets([entries[upload_at(place)] for place in line], slots, releases)),
+            recovery_seconds=self.reply.recovery_seconds,
+        )
+
+    def _tickets(
+        self, line: Sequence[Entry], slots: Mapping[str, int], releases: Mapping[str, Sequence[float]]
+    ) -> Iterator[TicketView]:
+        ready: dict[str, int] = {}  # of each person, how many that can run stand before
+        for position, waiting in enumerate(line, 1):
+            person, among_own = waiting.person, 1 if waiting.front else ready.get(waiting.person, 0) + 1
+            if waiting.can_run and not waiting.front:
+                ready[person] = among_own
+            reason = self.waiting_for(waiting.paused, slots.get(person, 0))
+            eta = self.eta(reason, position, among_own, releases.get(person, ()), releases.get("", ()))
+            yield self.ticket(waiting, position, reason, eta)
+
+
+def upload_at(place: bytes) -> str:
+    """The upload in a member of the line."""
+    return place[LINE_KEY_BYTES:].decode()

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from uploads.slots.manager import SlotSnapshot, WaitingFor
+from uploads.storage.gdrive.conditions import Condition
 
 MEMORY_PERCENT = 80
 MEMORY_AVAILABLE_BYTES = 500 * 1024 * 1024
@@ -66,6 +67,39 @@ def storage_alerts(ok: bool, detail: str) -> list[Alert]:
     if ok:
         return []
     return [Alert("storage_failing", _("The storage is failing: %(detail)s"), {"detail": detail})]
+
+
+ACCOUNT_ALERTS: dict[Condition, tuple[str, Any]] = {
+    Condition.FAILING: (
+        "drive_account_failing",
+        ngettext_lazy("A Drive account fails: %(list)s", "%(count)d Drive accounts fail: %(list)s", "count"),
+    ),
+    Condition.FULL: (
+        "drive_account_full",
+        ngettext_lazy("A Drive account is full: %(list)s", "%(count)d Drive accounts are full: %(list)s", "count"),
+    ),
+    Condition.SPENT: (
+        "drive_account_spent",
+        ngettext_lazy(
+            "A Drive account has spent its day: %(list)s",
+            "%(count)d Drive accounts have spent their day: %(list)s",
+            "count",
+        ),
+    ),
+}
+
+
+def account_alerts(conditions: Mapping[str, Condition]) -> list[Alert]:
+    """`conditions`: of each account that is switched on, by its name. One that is being tried again still fails."""
+    seen = {
+        name: Condition.FAILING if condition is Condition.TRYING else condition
+        for name, condition in conditions.items()
+    }
+    found = []
+    for condition, (code, text) in ACCOUNT_ALERTS.items():
+        if names := [name for name, its in seen.items() if its is condition]:
+            found.append(Alert(code, text, {"count": len(names), "list": ", ".join(names)}))
+    return found
 
 
 def slot_alerts(error: str, violations: Iterable[str]) -> list[Alert]:

@@ -12,12 +12,14 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 
 from monitoring.beside import beside
-from monitoring.state import MemoryState, ProgramState
+from monitoring.state import AccountState, MemoryState, ProgramState
+from uploads.drive_accounts import WORDS
 from uploads.models import StoredFile
 from uploads.shown import REASONS, percent
 from uploads.slots.manager import LeaseView, TicketView
 from uploads.states import Status
 from uploads.steering import possible
+from uploads.storage.gdrive.conditions import USABLE
 
 # A person reads the head of the line; the rest is a number.
 MOST_QUEUED = 100
@@ -89,6 +91,18 @@ def message(state: ProgramState, names: Facts) -> dict[str, Any]:
         "buffers": asdict(state.buffers),
         "today": asdict(state.today) | {"failure_rate_percent": state.today.failure_rate_percent},
         "storage": {"name": state.storage.name, "ok": state.storage.ok, "detail": state.storage.detail},
+        "accounts": [_account(account) for account in state.accounts],
+    }
+
+
+def _account(account: AccountState) -> dict[str, Any]:
+    return {
+        "name": account.name,
+        "works": account.condition in USABLE,
+        "words": str(WORDS[account.condition]),
+        "condition": account.condition.value,
+        "circuit": account.circuit.value,
+        "until": account.until.isoformat() if account.until else None,
     }
 
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.snapshot import current
 from monitoring.state import ProgramState
+from uploads.storage.gdrive.conditions import USABLE
 
 # A proxy in front makes every visitor a loopback peer; its headers give it away.
 FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
@@ -41,6 +42,7 @@ class StateCollector(Collector):
         yield gauge("buffer_used_bytes", "What uploads hold in memory", state.buffers.in_use_bytes)
         yield gauge("receive_rate_bytes_per_second", "Of all uploads", sum(view.rate for view in state.transfers))
         yield gauge("storage_up", "1 if the storage could take an upload", state.storage.ok)
+        yield from self._accounts()
         yield gauge("database_up", "1 if the database answers", not state.database_error)
         today = GaugeMetricFamily("directdrivex_uploads_today", "Announced since UTC midnight", labels=["outcome"])
         for outcome in ("attempted", "completed", "failed"):
@@ -54,6 +56,20 @@ class StateCollector(Collector):
         for alert in state.alerts:
             ringing.add_metric([alert.code], 1)
         yield ringing
+
+    def _accounts(self) -> Iterable[Metric]:
+        accounts = self._state.accounts
+        if not accounts:
+            return
+        up = GaugeMetricFamily("directdrivex_drive_account_up", "1 if it may take a file", labels=["account"])
+        used = GaugeMetricFamily("directdrivex_drive_account_day_bytes", "Stored within 24 hours", labels=["account"])
+        room = GaugeMetricFamily("directdrivex_drive_account_room_bytes", "Free, if Drive says so", labels=["account"])
+        for account in accounts:
+            up.add_metric([account.name], float(account.condition in USABLE))
+            used.add_metric([account.name], account.used_bytes)
+            if account.room_bytes is not None:
+                room.add_metric([account.name], account.room_bytes)
+        yield from (up, used, room)
 
     def _slots(self) -> Iterable[Metric]:
         slots = self._state.slots

@@ -14,7 +14,8 @@ from monitoring import alerts
 from monitoring.alerts import Alert, StuckWatch
 from monitoring.beside import beside
 from monitoring.once import Shared
-from monitoring.state import BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
+from monitoring.state import AccountState, BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
+from uploads import drive_accounts
 from uploads.intake import registry
 from uploads.models import FileEvent, StoredFile
 from uploads.slots.keeper import get_keeper
@@ -90,6 +91,31 @@ async def probe_storage() -> StorageState:
 _storage = Shared(probe_storage, STORAGE_AGE_SECONDS)
 
 
+def read_accounts() -> tuple[AccountState, ...]:
+    """The accounts of a storage that has such, those that are switched on; three queries."""
+    return tuple(
+        AccountState(row.name, shown.condition, shown.circuit, shown.until, shown.used, row.daily_bytes, shown.room)
+        for row, shown in drive_accounts.overview(timezone.now())
+        if row.enabled
+    )
+
+
+_read_accounts_beside = beside(read_accounts)
+
+
+async def probe_accounts() -> tuple[AccountState, ...]:
+    """Nobody knows of any while the database does not answer; it has an alert of its own."""
+    try:
+        async with asyncio.timeout(DATABASE_BOUND_SECONDS):
+            found: tuple[AccountState, ...] = await _read_accounts_beside()
+            return found
+    except (TimeoutError, DatabaseError):
+        return ()
+
+
+_accounts = Shared(probe_accounts, STORAGE_AGE_SECONDS)
+
+
 async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
     """The slots, why they cannot be read, and which invariants they break."""
     keeper = get_keeper()
@@ -141,6 +167,7 @@ class Watch:
         database_error = await self._count()
         today, last_hour = self._counted
         storage = await _storage.get()
+        accounts = await _accounts.get()
         memory = memory_state(slots)
         return ProgramState(
             at=timezone.now(),
@@ -158,7 +185,9 @@ class Watch:
             alerts=(
                 *alerts.database_alerts(database_error),
                 *self._alerts(slots, slots_error, violations, memory, last_hour, storage),
+                *alerts.account_alerts({account.name: account.condition for account in accounts}),
             ),
+            accounts=accounts,
         )
 
     def _alerts(
@@ -194,3 +223,4 @@ def forget() -> None:
     _watch.forget()
     _state.forget()
     _storage.forget()
+    _accounts.forget()

@@ -7,6 +7,8 @@ from monitoring.alerts import Alert
 from uploads.intake.registry import TransferView
 from uploads.slots.admission import MemoryReading
 from uploads.slots.manager import SlotSnapshot
+from uploads.storage.breaker import State
+from uploads.storage.gdrive.conditions import Condition
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,19 @@ class StorageState:
 
 
 @dataclass(frozen=True)
+class AccountState:
+    """One account that files are stored with, and is switched on; `until` is when it is over or tried again."""
+
+    name: str
+    condition: Condition
+    circuit: State
+    until: datetime | None
+    used_bytes: int
+    daily_bytes: int
+    room_bytes: int | None
+
+
+@dataclass(frozen=True)
 class ProgramState:
     """The whole program. `slots` is None, and `slots_error` says why, where the slot store cannot be reached.
 
@@ -80,3 +95,4 @@ class ProgramState:
     storage: StorageState
     database_error: str = ""
     alerts: tuple[Alert, ...] = ()
+    accounts: tuple[AccountState, ...] = ()

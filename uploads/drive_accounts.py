@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,11 @@ from uploads.storage.breaker import State
 from uploads.storage.gdrive import circuits, ledger, troubles
 from uploads.storage.gdrive.accounts import Pool
 from uploads.storage.gdrive.budget import Standing
+from uploads.storage.gdrive.conditions import Condition
 from uploads.storage.gdrive.troubles import TroubleError
 
 ENV_NAME = "env"
 KEY_FIELDS = ("client_email", "private_key")
-
-
-class Condition(StrEnum):
-    OFF = "off"
-    FAILING = "failing"
-    TRYING = "trying"
-    FULL = "full"
-    SPENT = "spent"
-    UNKNOWN = "unknown"
-    STRAINED = "strained"
-    WELL = "well"
 
 
 WORDS: dict[Condition, Any] = {
@@ -109,6 +98,15 @@ def _condition(row: DriveAccount, standing: Standing, state: State, now: datetim
     if row.failures:
         return Condition.STRAINED, None
     return Condition.WELL, None
+
+
+def overview(now: datetime) -> list[tuple[DriveAccount, Shown]]:
+    """Every account with how it stands, for who looks on; none while files go elsewhere."""
+    if settings.STORAGE != "gdrive":
+        return []
+    rows = list(DriveAccount.objects.order_by("priority", "name"))
+    found = shown(rows, now)
+    return [(row, found[row.pk]) for row in rows]
 
 
 async def check(account_id: int, pool: Pool | None = None) -> TroubleError | None:

@@ -23,11 +23,12 @@ from quotas.forms import SIZES
 from quotas.sizes import short_size
 from uploads import drive_accounts, drive_consent
 from uploads.admin_fields import exact
-from uploads.drive_accounts import Condition, Shown
+from uploads.drive_accounts import Shown
 from uploads.drive_forms import DriveAccountForm
 from uploads.drive_models import DriveAccount, Kind
 from uploads.storage.breaker import State
 from uploads.storage.gdrive import troubles
+from uploads.storage.gdrive.conditions import Condition
 from uploads.storage.gdrive.oauth import ConsentError
 from uploads.storage.gdrive.troubles import TroubleError
 

@@ -5,6 +5,7 @@ import pytest
 from monitoring import alerts
 from monitoring.alerts import StuckWatch, idle_while_waiting
 from uploads.slots.manager import LeaseView, SlotSnapshot, TicketView, WaitingFor
+from uploads.storage.gdrive.conditions import Condition
 
 GIB = 1024**3
 
@@ -99,3 +100,23 @@ def test_a_line_that_moves_is_never_stuck_however_long_it_is():
     watch = StuckWatch()
     for second in range(100):
         assert alerts.stuck_alerts(*watch.look(slots([], [ticket(f"{second // 3}")]), float(second))) == []
+
+
+def test_accounts_that_take_no_file_ring_once_for_each_reason():
+    found = alerts.account_alerts(
+        {
+            "a": Condition.FAILING,
+            "b": Condition.TRYING,
+            "c": Condition.FULL,
+            "d": Condition.WELL,
+            "e": Condition.SPENT,
+            "f": Condition.STRAINED,
+            "g": Condition.UNKNOWN,
+        }
+    )
+    assert [(alert.code, alert.sentence) for alert in found] == [
+        ("drive_account_failing", "2 Drive accounts fail: a, b"),
+        ("drive_account_full", "A Drive account is full: c"),
+        ("drive_account_spent", "A Drive account has spent its day: e"),
+    ]
+    assert alerts.account_alerts({}) == []

@@ -253,3 +253,17 @@ async def test_who_looks_on_when_the_database_goes_away_sees_that_and_the_last_k
     await hold.release()
     await keeper.stop()
     await talk.disconnect()
+
+
+@pytest.mark.usefixtures("two_accounts")
+async def test_the_page_shows_how_each_drive_account_fares():
+    _user, session = await staff()
+    talk = socket(session)
+    assert (await talk.connect(timeout=5))[0]
+    message = await next_where(talk, lambda message: message["accounts"])
+    sound, sick = sorted(message["accounts"], key=lambda account: account["works"], reverse=True)
+    assert (sound["name"], sound["works"], sound["circuit"], sound["until"]) == ("sound", True, "closed", None)
+    assert (sick["name"], sick["words"], sick["circuit"]) == ("sick", "failing", "open")
+    assert sick["until"]
+    assert "A Drive account fails: sick" in [alert["sentence"] for alert in message["alerts"]]
+    await talk.disconnect()

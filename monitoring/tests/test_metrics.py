@@ -58,3 +58,19 @@ async def test_the_text_can_be_read_by_a_scraper_and_has_the_state_of_the_progra
     assert values["process_resident_memory_bytes"] > 0
     outcomes = {sample.labels["outcome"]: sample.value for sample in families["directdrivex_uploads_today"].samples}
     assert outcomes == {"attempted": 0, "completed": 0, "failed": 0}
+
+
+@pytest.mark.usefixtures("two_accounts")
+async def test_each_drive_account_that_is_on_has_its_figures():
+    text = (await scrape()).content.decode()
+    assert 'directdrivex_drive_account_up{account="sound"} 1.0' in text
+    assert 'directdrivex_drive_account_up{account="sick"} 0.0' in text
+    assert 'directdrivex_drive_account_day_bytes{account="sound"} 77.0' in text
+    assert 'directdrivex_drive_account_room_bytes{account="sound"} 5000.0' in text
+    assert 'room_bytes{account="sick"}' not in text
+    assert "away" not in text
+    assert 'directdrivex_alert{code="drive_account_failing"} 1.0' in text
+
+
+async def test_without_drive_there_are_no_figures_of_accounts():
+    assert "drive_account" not in (await scrape()).content.decode()

@@ -1,5 +1,6 @@
 """Foreign errors become ours in one table; what is in no table is `internal`, with the id of its log line."""
 
+import math
 import uuid
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from uploads.errors import (
 )
 from uploads.slots.manager import QueueFullError, SlotsUnavailableError
 from uploads.storage.base import (
+    BudgetSpentError,
     ObjectMissingError,
     RewindError,
     StorageError,
@@ -37,6 +39,7 @@ STORAGE_PAUSE_SECONDS = 10
 
 TABLE: dict[type[Exception], type[UploadError]] = {
     StorageFullError: StorageFull,
+    BudgetSpentError: StorageFull,
     StorageUnavailableError: StorageUnavailable,
     RewindError: StorageUnavailable,
     ObjectMissingError: StorageUnavailable,
@@ -63,9 +66,14 @@ def translate(error: Exception) -> UploadError | None:
             if isinstance(error, RewindError) and error.reason == StorageFull.code:
                 ours = StorageFull
             extra: dict[str, Any] = {"scope": error.scope} if isinstance(error, QueueFullError) else {}
-            pause = STORAGE_PAUSE_SECONDS if isinstance(error, StorageError) else None
+            pause = _pause(error) if isinstance(error, StorageError) else None
             return ours(retry_after=pause, **extra)
     return None
+
+
+def _pause(error: StorageError) -> int:
+    """Where the storage knows when it is of use to come back, that; rounded up to whole seconds."""
+    return STORAGE_PAUSE_SECONDS if error.retry_after is None else max(1, math.ceil(error.retry_after))
 
 
 def _without_room(error: DatabaseError) -> bool:

@@ -62,3 +62,10 @@ def test_every_refusal_has_a_sentence_and_a_problem_document(error: type[UploadE
     sentence = str(error.sentence)
     assert sentence[0].isupper()
     assert sentence.endswith(".")
+
+
+def test_a_storage_that_knows_when_it_is_back_says_so() -> None:
+    error = base.StorageUnavailableError("every account fails")
+    assert translate(error).retry_after == 10
+    error.retry_after = 42.3
+    assert translate(error).retry_after == 43

@@ -106,7 +106,7 @@ function tile(id, figure, words, share) {
 }
 
 /** @param {any} snapshot */
-function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: waiting }) {
+function paintTiles({ slots, memory, buffers, today, storage, accounts, queued_in_all: waiting }) {
   tile(
     "ddx-slots",
     slots.known ? `${count(slots.used)} / ${count(slots.total)}` : "?",
@@ -152,8 +152,30 @@ function paintTiles({ slots, memory, buffers, today, storage, queued_in_all: wai
       rate: percent(today.failure_rate_percent),
     })}`,
   );
-  tile("ddx-storage", storage.ok ? gettext("working") : gettext("failing"), storage.ok ? storage.name : storage.detail)
-    .classList.toggle("ddx-bad", !storage.ok);
+  const stored = tile(
+    "ddx-storage",
+    storage.ok ? gettext("working") : gettext("failing"),
+    storage.ok ? storage.name : storage.detail,
+  );
+  stored.classList.toggle("ddx-bad", !storage.ok);
+  setText(find(".ddx-more", HTMLElement, stored), inWords(accounts));
+}
+
+/** How many accounts can be used, and what is wrong with the others. @param {any[]} accounts */
+function inWords(accounts) {
+  if (!accounts.length) return "";
+  const working = accounts.filter((account) => account.works).length;
+  const sum = fill(ngettext("%(working)s of %(all)s account works", "%(working)s of %(all)s accounts work", accounts.length), {
+    working: count(working),
+    all: count(accounts.length),
+  });
+  return [sum, ...accounts.filter((account) => !account.works).map(withTime)].join(" · ");
+}
+
+/** @param {{name: string, words: string, until: string | null}} account */
+function withTime({ name, words, until }) {
+  const left = until ? (Date.parse(until) - Date.now()) / 1000 : 0;
+  return left >= 1 ? `${name}: ${words} (${duration(left)})` : `${name}: ${words}`;
 }
 
 /** @param {{code: string, sentence: string}[]} found */

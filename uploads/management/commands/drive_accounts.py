@@ -6,9 +6,10 @@ from django.utils import timezone
 
 from quotas.sizes import short_size
 from uploads import drive_accounts
-from uploads.drive_accounts import Condition, Shown
+from uploads.drive_accounts import Shown
 from uploads.drive_models import DriveAccount
 from uploads.secrets import UnsealError
+from uploads.storage.gdrive.conditions import Condition
 
 
 class Command(BaseCommand):

@@ -7,6 +7,7 @@ until it is over (wire.md: the slot is free again before `success` or `error` is
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 import structlog
@@ -35,8 +36,8 @@ def receipt_of(digests: Digests, own: OwnDigest, browser: str | None) -> dict[st
     """Each digest with its maker; null with a reason where one could not be made."""
     return {
         "browser": {"sha256": browser, "reason": None if browser else "the sender gave no digest"},
-        "server": {"sha256": digests.sha256, "crc32": f"{digests.crc32:08x}", "reason": None},
-        "storage": {"sha256": own.sha256, "reason": own.reason},
+        "server": {"sha256": digests.sha256, "crc32": f"{digests.crc32:08x}", "reason": digests.reason},
+        "storage": {"sha256": own.sha256, "reason": own.reason, **({"md5": own.md5} if own.md5 else {})},
     }
 
 
@@ -105,15 +106,22 @@ class Verification:
     async def _verify(self) -> None:
         digests = await self._partial.digests()
         announced = {digest for digest in (self.file.expected_sha256, self._sha256) if digest}
-        if announced - {digests.sha256}:
+        if announced - {digests.sha256} and (digests.sha256 or len(announced) > 1):
             # Who was wrong cannot be told from here, so that the bytes count as received.
             cause = f"announced {', '.join(sorted(announced))}; the server computed {digests.sha256}"
             await self._mismatch(cause, ours=False)
         own = await self._partial.finish()
-        if own.sha256 not in (None, digests.sha256):
+        if own.size not in (None, self.size):
+            await self._mismatch(f"the storage has {own.size} bytes of {self.size}", ours=True)
+        if own.sha256 and digests.sha256 and own.sha256 != digests.sha256:
             await self._mismatch(f"the storage has {own.sha256}; the server computed {digests.sha256}", ours=True)
+        if own.sha256 and announced - {own.sha256}:
+            # The server's own digest was lost: again it cannot be told who was wrong.
+            cause = f"announced {', '.join(sorted(announced))}; the storage has {own.sha256}"
+            await self._mismatch(cause, ours=False)
         receipt = receipt_of(digests, own, self._sha256 or self.file.expected_sha256 or None)
-        if not await database_sync_to_async(services.complete)(self.file, digests, receipt, epoch=self.epoch):
+        known = replace(digests, sha256=digests.sha256 or own.sha256)
+        if not await database_sync_to_async(services.complete)(self.file, known, receipt, epoch=self.epoch):
             await self._stand_back()
 
     async def _mismatch(self, cause: str, *, ours: bool) -> NoReturn:
@@ -135,7 +143,7 @@ class Verification:
             # This verification was taken for dead. Whoever did so, or the sender, verifies the same bytes again.
             log.warning("verification_overtaken", file=str(self.file.pk), status=file.status)
             raise StorageUnavailable()
-        await services.remove_bytes(str(self.file.pk))
+        await services.remove_bytes(file)
         await self._raise_how_it_ended()
 
     async def _retreat(self, cause: str) -> None:

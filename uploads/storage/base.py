@@ -4,12 +4,26 @@ A store keeps bytes under an opaque key (the upload's id, never a file's name), 
 slots or the database, and is the only one who knows how much of an upload is really stored.
 """
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 Buffer = bytes | bytearray | memoryview
+
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_key(text: str) -> bool:
+    return bool(_KEY.fullmatch(text))
+
+
+def checked_key(key: str) -> str:
+    """The key, which may be used in paths and queries. Raises `ValueError` for anything else."""
+    if not is_key(key):
+        raise ValueError(f"{key!r} is no storage key")
+    return key
 
 
 class StorageError(Exception):
@@ -51,18 +65,24 @@ class RewindError(StorageError):
 
 @dataclass(frozen=True)
 class Digests:
-    """What was computed over the whole object as it was stored; `sha256` in lower-case hex."""
+    """What was computed over the whole object as it was stored; `sha256` in lower-case hex, or `reason` why not."""
 
-    sha256: str
+    sha256: str | None
     crc32: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
 class OwnDigest:
-    """What the storage itself says of the object that it keeps, or why it says nothing."""
+    """What the storage itself says of the object that it keeps, or why it says nothing.
+
+    `md5` only where it has no SHA-256, `size` (bytes) where it tells one.
+    """
 
     sha256: str | None
     reason: str | None
+    md5: str | None = None
+    size: int | None = None
 
 
 class PartialObject(ABC):
@@ -72,12 +92,19 @@ class PartialObject(ABC):
 
     @abstractmethod
     async def append(self, blocks: Sequence[Buffer], at: int | None = None) -> None:
-        """Store the blocks at `offset`, in order, and move `offset` past them.
+        """Store the blocks behind those of the call before, in order.
+
+        It returns when the blocks have left this process's memory. `offset` moves past what the storage has accepted
+        by then, which on a remote one may be less; with the last byte of the object, everything is accepted.
 
         Raises `StorageFullError` or `StorageUnavailableError` with `offset` true to what was stored, and
-        `RewindError` when bytes accepted before are gone. It may be called again before it returned, if each call says
+        `RewindError` when bytes given before are gone. It may be called again before it returned, if each call says
         `at` which offset its blocks belong: they are stored in order, and none behind one that failed.
         """
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Return when nothing is on its way any longer: the sender, who was told to wait, goes on from `offset`."""
 
     @abstractmethod
     async def digests(self) -> Digests:
@@ -137,3 +164,32 @@ class Store(ABC):
     @abstractmethod
     async def keys(self) -> list[tuple[str, float]]:
         """Every key that takes room, finished or not, with the seconds since it last changed; for the cleanup."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Before the process ends: give up connections. The store opens them again when it is used again."""
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """An object that belongs to `key` and is not the one that the store has for it; `name` is the storage's own.
+
+    `replaced`: the store has another one for that key; else it has none.
+    """
+
+    key: str
+    name: str
+    replaced: bool
+    remove: Callable[[], Awaitable[None]]
+
+
+class Tidied(ABC):
+    """The ability of a store which can be left with objects that no key leads to, after losses in the middle."""
+
+    @abstractmethod
+    async def left_over(self, least_age: float) -> list[LeftOver]:
+        """Objects of this program's, at least `least_age` seconds old, whose key leads elsewhere or nowhere.
+
+        Others may keep their files at the same place, another installation of this program among them: whose an object
+        is can be told by its key alone.
+        """

@@ -11,7 +11,6 @@ import fcntl
 import io
 import json
 import os
-import re
 import secrets
 import time
 from collections import OrderedDict
@@ -33,6 +32,7 @@ from uploads.storage.base import (
     StorageFullError,
     StorageUnavailableError,
     Store,
+    checked_key,
 )
 from uploads.storage.digest import RunningDigest
 from uploads.storage.lane import Lane
@@ -59,7 +59,6 @@ _sync_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-sy
 _copy_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="storage-copy")
 _short_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="storage-short")
 
-_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Some shared folders know no second names, some systems no /proc.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -184,6 +183,9 @@ class LocalPartial(PartialObject):
         due = self.offset - self._synced >= SYNC_BYTES and time.monotonic() - self._synced_at >= SYNC_SECONDS
         if due and self._sync is None:
             self._sync = asyncio.create_task(self._checkpoint(self.offset))
+
+    async def settle(self) -> None:
+        await self._lane.drained()
 
     async def digests(self) -> Digests:
         while self._digest.offset < self.offset:
@@ -354,22 +356,16 @@ class LocalStore(Store):
     # Paths are made of checked keys only, never of names.
 
     def partial_path(self, key: str) -> Path:
-        return self._root / "partial" / f"{self._checked(key)}.part"
+        return self._root / "partial" / f"{checked_key(key)}.part"
 
     def sync_path(self, key: str) -> Path:
-        return self._root / "partial" / f"{self._checked(key)}.sync"
+        return self._root / "partial" / f"{checked_key(key)}.sync"
 
     def _fresh_sync_path(self, key: str) -> Path:
-        return self._root / "partial" / f"{self._checked(key)}.sync-new"
+        return self._root / "partial" / f"{checked_key(key)}.sync-new"
 
     def final_path(self, key: str) -> Path:
-        return self._root / "files" / self._checked(key)[:2] / key
-
-    @staticmethod
-    def _checked(key: str) -> str:
-        if not _KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is no storage key")
-        return key
+        return self._root / "files" / checked_key(key)[:2] / key
 
     def free_bytes(self) -> int:
         """What the disk has free beyond the floor, in bytes; may be negative."""
@@ -406,11 +402,11 @@ class LocalStore(Store):
 
     def whole_path(self, key: str) -> Path:
         """The second name of a partial file that is about to become final."""
-        return self._root / "partial" / f"{self._checked(key)}.whole"
+        return self._root / "partial" / f"{checked_key(key)}.whole"
 
     def _copies(self, key: str) -> list[Path]:
         """What `taking.py` has in the making, or left behind."""
-        return list((self._root / "partial").glob(f"{self._checked(key)}.part-*"))
+        return list((self._root / "partial").glob(f"{checked_key(key)}.part-*"))
 
     async def open(self, key: str, size: int, *, take: bool = False) -> LocalPartial:
         deadline = time.monotonic() + LOCK_SECONDS
@@ -585,15 +581,17 @@ class LocalStore(Store):
             found: dict[str, float] = {}
             for path in [*self._root.glob("partial/*"), *self._root.glob("files/*/*")]:
                 key = path.name.split(".")[0]
-                if _KEY.fullmatch(key):
-                    try:
-                        age = max(0.0, now - path.stat().st_mtime)
-                    except FileNotFoundError:
-                        continue  # finished or removed while we looked
-                    found[key] = min(age, found.get(key, age))
+                try:
+                    age = max(0.0, now - path.stat().st_mtime)
+                    found[checked_key(key)] = min(age, found.get(key, age))
+                except (FileNotFoundError, ValueError):
+                    continue  # finished or removed while we looked, or not ours
             return list(found.items())
 
         return await _in_thread(scan)
+
+    async def close(self) -> None:
+        pass
 
 
 def _open_for_reading(path: Path) -> io.FileIO:

@@ -38,6 +38,9 @@ class Gate(PartialObject):
         await self.open.wait()
         await self.inner.append(blocks, at)
 
+    async def settle(self) -> None:
+        await self.inner.settle()
+
     async def digests(self) -> Any:
         return await self.inner.digests()
 

@@ -20,19 +20,6 @@ def one_worker_with_memory_slots(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def storage_is_known(**kwargs: Any) -> list[CheckMessage]:
-    if settings.STORAGE != "local":
-        return [
-            Error(
-                f"STORAGE is {settings.STORAGE}, but this version stores on local disk only.",
-                hint="Set STORAGE=local, or unset it.",
-                id="directdrivex.E003",
-            )
-        ]
-    return []
-
-
-@register()
 def stored_secrets_have_a_key(**kwargs: Any) -> list[CheckMessage]:
     if settings.STORAGE == "gdrive" and settings.SECRETS_KEY_IS_DERIVED and not settings.DEVELOPMENT:
         return [

@@ -63,6 +63,18 @@ async def drain_uploads() -> None:
     await registry.drain()
 
 
+async def close_stores() -> None:
+    """Give up the connections to where files rest; downloads that still run break off."""
+    from uploads import storage
+
+    await storage.close_stores()
+
+
+async def drain_and_close() -> None:
+    await drain_uploads()
+    await close_stores()
+
+
 class PatientWebSocket(WebSocketsSansIOProtocol):
     """Leaves it to the kernel to notice a dead peer, and takes frames no faster than one client should send them.
 
@@ -166,6 +178,7 @@ class UvicornServer(uvicorn.Server):
             listener.close()
         await drain_uploads()
         await super().shutdown(sockets)
+        await close_stores()
 
 
 def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -207,7 +220,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         application,
         endpoints=[f"fd:fileno={listener.fileno()}"],
         most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
-        drain=drain_uploads,
+        drain=drain_and_close,
         ping_timeout=0,
         websocket_timeout=-1,
         websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,

@@ -38,7 +38,7 @@ from uploads.schemas import (
 from uploads.shown import look, true_facts
 from uploads.slots.manager import TicketView
 from uploads.states import Status as State
-from uploads.storage import get_store
+from uploads.storage import store_of
 
 PAGE_FILES = 50
 MOST_POSITIONS = 2**31  # more than the column can hold
@@ -201,7 +201,7 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
             # A person followed a link: the file's page says the same in words.
             return HttpResponseRedirect(links.share_path(file_id))
         raise
-    return await stream.respond(file, get_store(), request.method or "GET", request.headers)
+    return await stream.respond(file, store_of(file), request.method or "GET", request.headers)
 
 
 async def _downloadable(file_id: str) -> StoredFile:

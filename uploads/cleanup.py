@@ -20,9 +20,9 @@ from uploads import lifecycle, services
 from uploads.errors import UploadError
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
-from uploads.states import ACTIVE, Status
-from uploads.storage import get_store
-from uploads.storage.base import StorageError, StorageUnavailableError
+from uploads.states import ACTIVE, TERMINAL, Status
+from uploads.storage import get_store, store_named, store_of
+from uploads.storage.base import StorageError, StorageUnavailableError, Store, Tidied, is_key
 
 FINISH_AFTER = timedelta(minutes=15)  # wire.md: completed without `finish`, this long after the last connection
 IDLE_RESERVATION = timedelta(hours=1)  # product.md: a reservation without a first byte is returned
@@ -73,10 +73,14 @@ async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
             except (StorageError, UploadError) as error:
                 log.warning("cleanup_failed", file=key, cause=str(error))
                 report.problems.append(f"{key}: {error}")
-    try:
-        report.orphans = await _orphans(alive, dry_run=dry_run)
-    except StorageError as error:
-        report.problems.append(f"storage: {error}")
+    for store in await _stores():
+        try:
+            report.orphans += await _orphans(store, alive, dry_run=dry_run)
+            if isinstance(store, Tidied):
+                report.orphans += await _left_over(store, dry_run=dry_run)
+        except StorageError as error:
+            log.warning("orphans_not_removed", storage=store.name, cause=str(error))
+            report.problems.append(f"storage {store.name}: {error}")
     long_ago = utc_day(timezone.now() - USAGE_KEPT)
     report.forgotten = await database_sync_to_async(quotas.forget_usage)(long_ago, dry_run=dry_run)
     return report
@@ -93,18 +97,16 @@ async def _overdue() -> AsyncIterator[StoredFile]:
 
 async def _unfinished_but_whole() -> AsyncIterator[StoredFile]:
     """Uploads whose bytes are all stored, but whose client has been gone for 15 minutes without `finish`."""
-    store = get_store()
     long_ago = timezone.now() - FINISH_AFTER
     seen = StoredFile.objects.filter(status__in=ACTIVE, last_seen_at__lte=long_ago)
     async for file in seen.aiterator():
-        if await store.stored_bytes(str(file.pk)) == file.size:
+        if await services.stored_bytes(file) == file.size:
             yield file
 
 
 async def _idle_reservations() -> AsyncIterator[StoredFile]:
-    store = get_store()
     async for file in _idle().aiterator():
-        if file.size > 0 and await store.stored_bytes(str(file.pk)) == 0:
+        if file.size > 0 and await services.stored_bytes(file) == 0:
             yield file
 
 
@@ -120,7 +122,7 @@ def _idle() -> QuerySet[StoredFile]:
 async def _complete(file: StoredFile) -> bool:
     """Verify and complete the file as a `finish` without a digest would; False while a connection holds it."""
     try:
-        partial = await get_store().open(str(file.pk), file.size)
+        partial = await store_of(file).open(str(file.pk), file.size)
     except StorageUnavailableError:
         return False
     if partial.offset != file.size:
@@ -156,9 +158,28 @@ async def _return_reservation(file: StoredFile) -> bool:
     return await database_sync_to_async(give_back)()
 
 
-async def _orphans(alive: frozenset[str], *, dry_run: bool) -> list[str]:
+async def _stores() -> list[Store]:
+    """The store for new files, and those that files were stored in before."""
+    used = {name async for name in StoredFile.objects.order_by().values_list("storage", flat=True).distinct()}
+    return [store_named(name) for name in sorted(used | {get_store().name})]
+
+
+async def _left_over(store: Tidied, *, dry_run: bool) -> list[str]:
+    """Objects that no key leads to any longer: removed where they are surely ours, as the file of their key says."""
+    removed = []
+    for left in await store.left_over(ORPHAN_SECONDS):
+        file = await StoredFile.objects.filter(pk=left.key).afirst() if is_key(left.key) else None
+        if file is None or not (left.replaced or file.status in TERMINAL):
+            continue
+        log.info("left_over", file=left.key, object=left.name)
+        if not dry_run:
+            await left.remove()
+        removed.append(left.key)
+    return removed
+
+
+async def _orphans(store: Store, alive: frozenset[str], *, dry_run: bool) -> list[str]:
     """Bytes whose file is over or was never known: removed, unless they are young."""
-    store = get_store()
     old = [key for key, age in await store.keys() if age >= ORPHAN_SECONDS and key not in alive]
     removed = []
     for start in range(0, len(old), 500):

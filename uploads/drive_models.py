@@ -131,3 +131,34 @@ class DriveBooking(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id} {self.length}"
+
+
+class DriveUpload(models.Model):
+    """An upload's session on Drive, and then where its file lies: one row for each, by the upload's key.
+
+    Written by `storage/gdrive/rows.py` alone. `holder` has it open for writing until `held_until`.
+    """
+
+    key = models.UUIDField(primary_key=True, editable=False)
+    # No foreign key: a row without its account still says what is to be forgotten.
+    account_id = models.BigIntegerField(null=True)
+    file_id = models.CharField(max_length=128, blank=True)
+    size = models.BigIntegerField(default=0)
+    sealed_url = models.TextField(blank=True)
+    offset = models.BigIntegerField(default=0)
+    hashed_bytes = models.BigIntegerField(default=0)
+    crc32 = models.BigIntegerField(default=0)
+    sha256_state = models.BinaryField(null=True)
+    finished = models.BooleanField(default=False)
+    saved_at = models.DateTimeField()
+
+    holder = models.CharField(max_length=200, blank=True)
+    held_until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("upload to Drive")
+        verbose_name_plural = _("uploads to Drive")
+        indexes: ClassVar = [models.Index(fields=["account_id"], name="drive_upload_by_account")]
+
+    def __str__(self) -> str:
+        return str(self.key)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from uploads.drive_models import DriveAccount, DriveBooking, DriveHour, StorageCircuit  # noqa: F401 - Django finds tables here
+from uploads.drive_models import DriveAccount, DriveBooking, DriveHour, DriveUpload, StorageCircuit  # noqa: F401 - Django finds tables here
 from uploads.states import Status, status_at
 
 STATUS_CHOICES = [

@@ -24,7 +24,7 @@ from uploads import announcing, hints, lifecycle, tokens
 from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
-from uploads.storage import for_each, get_store
+from uploads.storage import for_each, store_of
 from uploads.storage.base import Digests, StorageError, StorageUnavailableError
 
 LOST_LEASES = 2  # who verifies, and is not heard of for so many leases of a slot, is taken for lost
@@ -151,7 +151,7 @@ async def rescue(file: StoredFile) -> bool:
     """
     put_back = database_sync_to_async(back_to_pending)
     try:
-        partial = await get_store().open(str(file.pk), file.size)
+        partial = await store_of(file).open(str(file.pk), file.size)
     except StorageUnavailableError:
         long_ago = timezone.now() - timedelta(seconds=LOST_LEASES * settings.SLOT_LEASE_SECONDS)
         if file.last_seen_at is None or file.last_seen_at > long_ago:
@@ -214,7 +214,7 @@ async def fail(file: StoredFile, error: UploadError, cause: str, *, fault_is_our
 
     failed = await database_sync_to_async(settle)()
     if failed:
-        await remove_bytes(str(file.pk))
+        await remove_bytes(file)
     return failed
 
 
@@ -241,7 +241,7 @@ async def expire(file: StoredFile) -> bool:
             file.pk, [Status.COMPLETED], Status.EXPIRED, actor="cleanup"
         )
         if done:
-            await remove_bytes(str(file.pk))
+            await remove_bytes(file)
         return bool(done)
     return bool(await end([file], Status.EXPIRED, "cleanup"))
 
@@ -257,23 +257,28 @@ async def end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_
 
 async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault_is_ours: bool) -> list[UUID]:
     stored: dict[UUID, int | None] = {file.pk: None for file in files}
-    asked = [file.pk for file in files if file.last_seen_at is not None]
-    stored |= zip(asked, await for_each(map(str, asked), get_store().stored_bytes), strict=True)
+    asked = [file for file in files if file.last_seen_at is not None]
+    stored |= zip((file.pk for file in asked), await for_each(asked, stored_bytes), strict=True)
     end_rows = database_sync_to_async(lifecycle.end_unfinished)
     ended = await end_rows(stored, status, actor=actor, fault_is_ours=fault_is_ours)
-    seen = [str(file.pk) for file in ended if file.last_seen_at is not None]
-    for key in seen:
-        await hints.tell(key)
+    seen = [file for file in ended if file.last_seen_at is not None]
+    for file in seen:
+        await hints.tell(file.pk)
     await for_each(seen, remove_bytes)
     return [file.pk for file in ended]
 
 
-async def remove_bytes(key: str) -> None:
+async def stored_bytes(file: StoredFile) -> int:
+    """How many bytes of it are stored. Raises `StorageError`."""
+    return await store_of(file).stored_bytes(str(file.pk))
+
+
+async def remove_bytes(file: StoredFile) -> None:
     """Remove what is stored of a file whose row has come to its end, which no failing storage can undo."""
     try:
-        await get_store().delete(key)
+        await store_of(file).delete(str(file.pk))
     except StorageError as failure:
-        log.warning("bytes_not_removed", file=key, cause=str(failure))  # the cleanup will
+        log.warning("bytes_not_removed", file=str(file.pk), cause=str(failure))  # the cleanup will
 
 
 async def carried_through(work: Coroutine[Any, Any, T]) -> T:
@@ -290,12 +295,12 @@ async def delete(file_id: UUID | str, actor: str) -> None:
     refuse_gone(file)
     if file.status in ACTIVE:
         raise WrongState(_("This upload is not complete; it can be cancelled, not deleted."))
-    if not await carried_through(_delete(file.pk, actor)):
+    if not await carried_through(_delete(file, actor)):
         raise WrongState(_("Only a completed file can be deleted."))
 
 
-async def _delete(file_id: UUID, actor: str) -> bool:
-    done = await database_sync_to_async(lifecycle.transition)(file_id, [Status.COMPLETED], Status.DELETED, actor=actor)
+async def _delete(file: StoredFile, actor: str) -> bool:
+    done = await database_sync_to_async(lifecycle.transition)(file.pk, [Status.COMPLETED], Status.DELETED, actor=actor)
     if done:
-        await remove_bytes(str(file_id))
+        await remove_bytes(file)
     return bool(done)

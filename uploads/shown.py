@@ -15,7 +15,7 @@ from uploads.models import STATUS_CHOICES, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotsUnavailableError, TicketView, WaitingFor
 from uploads.states import ACTIVE, TERMINAL, BatchStatus, Shown, Status
-from uploads.storage import for_each, get_store
+from uploads.storage import for_each, store_of
 
 STATE_WORDS: dict[str, Any] = {str(value): word for value, word in STATUS_CHOICES} | {
     Shown.QUEUED.value: _("in the line"),
@@ -117,9 +117,9 @@ async def true_facts(files: Sequence[StoredFile], now: Look) -> list[Facts]:
     `StorageError`.
     """
     facts = [now.facts(file) for file in files]
-    unsure = {str(known.file.pk): at for at, known in enumerate(facts) if _may_be_behind(known, now)}
-    stored = await for_each(unsure, get_store().stored_bytes)
-    for at, offset in zip(unsure.values(), stored, strict=True):
+    unsure = [at for at, known in enumerate(facts) if _may_be_behind(known, now)]
+    stored = await for_each((files[at] for at in unsure), lambda file: store_of(file).stored_bytes(str(file.pk)))
+    for at, offset in zip(unsure, stored, strict=True):
         facts[at] = replace(facts[at], offset=offset)
     return facts
 

@@ -13,6 +13,7 @@ import structlog
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from uploads import doors, hints, services
@@ -49,12 +50,13 @@ from uploads.intake.verification import Verification
 from uploads.models import StoredFile
 from uploads.slots.manager import Granted, SlotError, Waiting, WaitingFor
 from uploads.states import Status
-from uploads.storage import get_store
-from uploads.storage.base import PartialObject, RewindError
+from uploads.storage import store_of
+from uploads.storage.base import BudgetSpentError, PartialObject, RewindError
 
 VERIFYING_POLL_SECONDS = 1.0
 FLUSH_SECONDS = 3.0  # what a lost connection has sent is still written, if the storage takes it in this time
 PAUSE_CODE = 1000
+STORAGE_POLL_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +120,8 @@ class UploadSession(Mailbox):
             await self._come_to_the_line(self._place)
             try:
                 await self._receive(rewound, told=await self._wait_in_line(self._place))
+            except BudgetSpentError as spent:
+                await self._wait_for_storage(self._place, spent)
             except RewindError as rewind:
                 self._untold = rewind
                 if rewound is not None and rewind.offset <= rewound.offset:
@@ -190,6 +194,25 @@ class UploadSession(Mailbox):
             case _:
                 raise InvalidRequest("type", _("While in line, only `cancel` is allowed."))
 
+    async def _wait_for_storage(self, place: Place, spent: BudgetSpentError) -> None:
+        """No account takes this file before a known time: tell so, hold no slot meanwhile, and come to the line again.
+
+        It comes back every minute, since an admin may have made room.
+        """
+        self.halted = self._ready
+        if self.transfer is not None:
+            self.transfer.halt(waiting=True)
+        await self.stop_tasks()
+        if self.transfer is not None:
+            await self.transfer.partial.close()
+        await place.give_up(keep=False)
+        wait = max(1.0, (spent.until - timezone.now()).total_seconds())
+        await self._connection.send(protocol.queued_message(1, WaitingFor.STORAGE, round(wait)))
+        wake = time.monotonic() + min(wait, STORAGE_POLL_SECONDS)
+        while (left := wake - time.monotonic()) > 0:
+            if (event := await self.next_within(left)) is not None:
+                await self._handle_in_line(event)
+
     async def _receive(self, rewound: RewindError | None, *, told: bool) -> None:
         """Take bytes until they are all there and verified. `told`: the client was told to wait before this.
 
@@ -208,9 +231,11 @@ class UploadSession(Mailbox):
         await self._check_row()  # a cancel, or a newer connection, may have come before the file was open
         self.spawn(transfer.run())
         self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS, registry.idle_mark(self.upload_id)))
-        self.halted, self._untold = False, None
-        if rewound is not None:
+        if not place.granted:
+            self.put(SlotChanged())
+        if rewound is not None or self.halted:
             transfer.halt()
+        self.halted, self._untold = False, None
         if rewound is not None and not told:
             self._ready = True
             await self._tell_rewind(transfer.partial.offset, rewound.reason)
@@ -240,7 +265,7 @@ class UploadSession(Mailbox):
 
         By its epoch nobody but this connection may write.
         """
-        opening = asyncio.create_task(get_store().open(self.upload_id, file.size, take=True))
+        opening = asyncio.create_task(store_of(file).open(self.upload_id, file.size, take=True))
         opening.add_done_callback(lambda _: self.put(Opened()))
         later: list[Event] = []
         try:
@@ -353,6 +378,7 @@ class UploadSession(Mailbox):
             # A client stops at `queued`, and only then expects another `ready`.
             await self._connection.send(protocol.queued_message(1, WaitingFor.GLOBAL_SLOTS, 0))
         await transfer.drained()
+        await transfer.partial.settle()
         self.halted = False
         await self._tell_ready(transfer)
 
@@ -418,7 +444,7 @@ class UploadSession(Mailbox):
         """The upload was ended: nothing works on it any longer, and no byte of it stays."""
         if running := registry.verification(self.upload_id):
             await running.abandon()
-        await services.remove_bytes(self.upload_id)
+        await services.remove_bytes(self._upload())
 
     async def _let_go(self, *, keep_place: bool, flush: bool = False, returning: bool = False) -> None:
         """Close the partial file and give the slot back, or keep it for this upload's return; once.

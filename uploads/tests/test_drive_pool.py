@@ -73,17 +73,16 @@ async def test_many_whose_token_was_refused_share_one_refresh_too(pool: Pool) ->
     one = await sync(oauth_account)
     account = await pool.get(one.pk)
     first = await pool.token(account)
-    pool._makers[one.pk][1]._made_at -= 3600  # it is an hour old, say
-    fresh = await asyncio.gather(*(pool.token(account, fresh=True) for _ in range(50)))
+    fresh = await asyncio.gather(*(pool.token(account, refused=first) for _ in range(50)))
     assert len(set(fresh)) == 1
     assert fresh[0] != first
 
 
-async def test_a_token_that_was_just_made_is_not_made_again_for_who_is_late(pool: Pool) -> None:
+async def test_a_token_is_not_made_again_for_who_saw_an_older_one_refused(pool: Pool) -> None:
     one = await sync(oauth_account)
     account = await pool.get(one.pk)
     token = await pool.token(account)
-    assert await pool.token(account, fresh=True) == token
+    assert await pool.token(account, refused="an older one") == token
 
 
 async def test_who_goes_away_while_a_token_is_made_stops_it_for_nobody(pool: Pool) -> None:

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uploads import cleanup
 from uploads.slots.asking import alive_uploads
 from uploads.slots.control import NoAnswerError
+from uploads.storage import close_stores
 
 
 class Command(BaseCommand):
@@ -39,4 +40,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(report.problems))
 
     async def _clean(self, dry_run: bool) -> cleanup.Report:
-        return await cleanup.clean(await alive_uploads(), dry_run=dry_run)
+        try:
+            return await cleanup.clean(await alive_uploads(), dry_run=dry_run)
+        finally:
+            await close_stores()

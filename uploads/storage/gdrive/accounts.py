@@ -102,10 +102,10 @@ class Pool(Accounts):
 
     # --- its tokens ---
 
-    async def token(self, account: Account, fresh: bool = False) -> str:
+    async def token(self, account: Account, refused: str | None = None) -> str:
         row = await self._row(account.id)
         try:
-            return await self._maker(row).token(fresh=fresh)
+            return await self._maker(row).token(refused=refused)
         except TroubleError as trouble:
             await self._note(row.pk, trouble)
             raise

@@ -7,7 +7,6 @@ cannot send a body as it comes. So the tokens are made here, and the calls by wh
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -27,8 +26,6 @@ from uploads.storage.gdrive.troubles import BrokenError, PassingError, TroubleEr
 SCOPE = "https://www.googleapis.com/auth/drive"
 OWN_FILES_SCOPE = "https://www.googleapis.com/auth/drive.file"
 ANSWER_SECONDS = 10.0
-# A token that was made so shortly ago is not the one that somebody saw refused.
-JUST_MADE_SECONDS = 5.0
 
 
 class TokenMaker:
@@ -39,12 +36,10 @@ class TokenMaker:
         self._request = partial(Request(), timeout=ANSWER_SECONDS)
         self._pending: asyncio.Task[None] | None = None
         self._one_at_a_time = threading.Lock()
-        self._made_at = -JUST_MADE_SECONDS
 
-    async def token(self, *, fresh: bool = False) -> str:
-        """A token that is valid now; `fresh`: not the one that was given before, unless that was just made."""
-        just_made = time.monotonic() - self._made_at < JUST_MADE_SECONDS
-        if not self._credentials.valid or (fresh and not just_made):
+    async def token(self, *, refused: str | None = None) -> str:
+        """A token that is valid now, and not the one that was `refused`."""
+        if not self._credentials.valid or self._credentials.token == refused:
             await self._refreshed()
         return str(self._credentials.token)
 
@@ -64,7 +59,6 @@ class TokenMaker:
                 raise _refusal(error) from None  # its own words may quote what was sent
             except exceptions.GoogleAuthError as error:
                 raise PassingError(troubles.UNREACHABLE, _first_line(_root_of(error))) from None
-            self._made_at = time.monotonic()
 
 
 def client_of(sealed: str) -> Mapping[str, Any]:

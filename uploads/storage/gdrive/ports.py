@@ -59,10 +59,10 @@ class Accounts(Protocol):
     async def all(self) -> Sequence[Account]:
         """Every account that may have files of ours, switched off or not; for the cleanup."""
 
-    async def token(self, account: Account, fresh: bool = False) -> str:
+    async def token(self, account: Account, refused: str | None = None) -> str:
         """An access token that is valid now; made once for all who ask at the same time.
 
-        `fresh`: the one given last was refused (401), so that another is made. Raises `AccountBrokenError` where none
+        `refused`: Drive refused this one (401), so that it is not given again. Raises `AccountBrokenError` where none
         is given any longer, `StorageUnavailableError` where nobody answers; either is beside the account then, and
         the store does not report it by `failed` again.
         """
@@ -137,8 +137,11 @@ RENEW_SECONDS = 5.0
 class Sessions(Protocol):
     """Where the sessions are kept: by upload key, and so that every process sees the same."""
 
-    async def hold(self, key: str) -> SessionHold:
-        """Take the upload for one writer. Raises `StorageUnavailableError` while another, alive, has it."""
+    async def hold(self, key: str, *, take: bool = False) -> SessionHold:
+        """Take the upload for one writer. Raises `StorageUnavailableError` while another, alive, has it.
+
+        With `take` it is taken from that one, whose next call fails with `TakenOverError`.
+        """
 
     async def load(self, key: str) -> DriveSession | None:
         """The session, held or not; None where there is none."""
@@ -146,5 +149,5 @@ class Sessions(Protocol):
     async def delete(self, key: str) -> None:
         """Forget the session; nothing happens where there is none."""
 
-    async def all(self) -> list[tuple[str, float, DriveSession]]:
-        """Every key with the seconds since it was saved last, and its session; for the cleanup."""
+    async def ages(self) -> list[tuple[str, float]]:
+        """Every key that has a session, with the seconds since it was saved last; for the cleanup."""

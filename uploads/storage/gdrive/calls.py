@@ -1,0 +1,69 @@
+"""Calls to Drive on behalf of an account: its token, tries, and what the pool hears of how they ended.
+
+Needs no Django.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from uploads.storage.base import StorageError
+from uploads.storage.gdrive.client import DriveClient
+from uploads.storage.gdrive.errors import (
+    DriveBusyError,
+    DriveGoneError,
+    DriveTakenError,
+    DriveTokenError,
+    is_foreign,
+    reason_of,
+)
+from uploads.storage.gdrive.patience import Patience
+from uploads.storage.gdrive.ports import Account, Accounts
+
+T = TypeVar("T")
+
+# Answers about one session or file, which say nothing against the account.
+NO_FAULTS = (DriveGoneError, DriveTakenError)
+
+
+class Calls:
+    """`client` makes one call; here it is made until it is answered, or patience is at its end."""
+
+    def __init__(self, client: DriveClient, accounts: Accounts, patience: Patience) -> None:
+        self.client, self.accounts, self.patience = client, accounts, patience
+
+    async def make(
+        self,
+        account: Account,
+        call: Callable[[str], Awaitable[T]],
+        *,
+        after: DriveBusyError | None = None,
+        brief: bool = False,
+    ) -> T:
+        """What `call`, given an access token, returns. A token that is refused is made anew once.
+
+        `after`: it was busy just now, so that a pause comes first. Raises the errors of `errors.py`, which the pool has
+        been told then.
+        """
+        try:
+            async for attempt in self.patience.tries(brief=brief):
+                with attempt:
+                    if after is not None:
+                        busy, after = after, None
+                        raise busy
+                    result = await self._with_token(account, call)
+        except StorageError as error:
+            await self.report(account, error)
+            raise
+        return result
+
+    async def _with_token(self, account: Account, call: Callable[[str], Awaitable[T]]) -> T:
+        token = await self.accounts.token(account)
+        try:
+            return await call(token)
+        except DriveTokenError:
+            return await call(await self.accounts.token(account, refused=token))
+
+    async def report(self, account: Account, error: StorageError) -> None:
+        """Tell the pool that a call failed, where that is the account's fault or Drive's."""
+        if is_foreign(error) and not isinstance(error, NO_FAULTS):
+            await self.accounts.failed(account, error, reason_of(error))

@@ -1,0 +1,212 @@
+"""Google Drive as a place where files rest: sessions and files by key, on a pool of accounts. Needs no Django."""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from uploads.storage.base import (
+    LeftOver,
+    ObjectMissingError,
+    PartialObject,
+    StorageUnavailableError,
+    Store,
+    Tidied,
+    checked_key,
+)
+from uploads.storage.digest import RunningDigest
+from uploads.storage.gdrive.calls import Calls
+from uploads.storage.gdrive.client import DriveClient
+from uploads.storage.gdrive.errors import DriveBusyError, DriveGoneError, DriveRefusedError
+from uploads.storage.gdrive.partial import DrivePartial
+from uploads.storage.gdrive.patience import Patience
+from uploads.storage.gdrive.ports import Account, Accounts, SessionHold, Sessions
+from uploads.storage.gdrive.session import MARK, RemoteUpload, Seal
+
+HOLD_SECONDS = 5.0  # how long to wait for another writer to let go
+DIGESTS_KEPT = 1024  # running digests of uploads whose connection was lost; a few hundred bytes each
+ABUSIVE = "cannotDownloadAbusiveFile"
+
+
+class DriveStore(Store, Tidied):
+    """A store at the API's `root`. `seal` and `unseal` encrypt what is kept of a session's URL.
+
+    `unseal` raises `DriveGoneError` for what cannot be read any longer.
+    """
+
+    name = "gdrive"
+
+    def __init__(
+        self,
+        root: str,
+        accounts: Accounts,
+        sessions: Sessions,
+        *,
+        seal: Seal,
+        unseal: Seal,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+    ) -> None:
+        self._client = DriveClient(root, patience)
+        self._calls = Calls(self._client, accounts, patience)
+        self._accounts, self._sessions, self._patience = accounts, sessions, patience
+        self._seal, self._unseal = seal, unseal
+        self._digests: OrderedDict[str, RunningDigest] = OrderedDict()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def open(self, key: str, size: int, *, take: bool = False) -> PartialObject:
+        hold = await self._hold(checked_key(key), take)
+        remote = RemoteUpload(self._calls, self._seal, self._unseal, key, size, hold)
+        try:
+            await remote.open()
+        except BaseException:
+            await remote.close()
+            await hold.let_go()
+            raise
+        digest = self._digests.pop(key, None) or _digest_of(remote)
+        return DrivePartial(
+            remote, hold, digest, self._patience, read=partial(self._read, remote), closed=partial(self._keep, key)
+        )
+
+    async def _hold(self, key: str, take: bool) -> SessionHold:
+        """Wait a while for another writer; then `take` it from that one, whose bytes Drive refuses or knows already."""
+        deadline = time.monotonic() + HOLD_SECONDS
+        while True:
+            over = time.monotonic() > deadline
+            try:
+                return await self._sessions.hold(key, take=take and over)
+            except StorageUnavailableError:
+                if over:
+                    raise
+                await asyncio.sleep(0.1)
+
+    def _keep(self, key: str, digest: RunningDigest) -> None:
+        self._digests[key] = digest
+        while len(self._digests) > DIGESTS_KEPT:
+            self._digests.popitem(last=False)
+
+    async def stored_bytes(self, key: str) -> int:
+        session = await self._sessions.load(key)
+        if session is None:
+            return 0
+        return session.size if session.finished else session.offset
+
+    async def room(self) -> int | None:
+        return await self._accounts.room()
+
+    async def check(self) -> None:
+        await self._accounts.check()
+
+    async def keys(self) -> list[tuple[str, float]]:
+        return await self._sessions.ages()
+
+    # --- reading ---
+
+    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        session = await self._sessions.load(key)
+        if session is None or not session.finished:
+            raise ObjectMissingError(key)
+        account = await self._accounts.get(session.account_id)
+        return await self._begin_reading(account, session.file_id, start, length)
+
+    async def _read(self, remote: RemoteUpload, start: int, length: int) -> AsyncIterator[bytes]:
+        """The same of a file that is open for writing, and whole."""
+        assert remote.account is not None
+        assert remote.session is not None
+        return await self._begin_reading(remote.account, remote.session.file_id, start, length)
+
+    async def _begin_reading(self, account: Account, file_id: str, start: int, length: int) -> AsyncIterator[bytes]:
+        blocks = self._blocks(account, file_id, start, start + length)
+        first = await anext(blocks, b"")  # whatever is wrong is to be known before the first block is sent
+        return _again(first, blocks)
+
+    async def _blocks(self, account: Account, file_id: str, position: int, end: int) -> AsyncIterator[bytes]:
+        """Where a connection breaks in the middle, the next goes on from there."""
+        broken: DriveBusyError | None = None
+        while position < end:
+            begin = partial(self._begin_download, file_id, position, end)
+            try:
+                block, blocks = await self._calls.make(account, begin, after=broken)
+            except DriveGoneError as error:
+                raise ObjectMissingError(str(error)) from None
+            async with contextlib.aclosing(blocks):
+                try:
+                    while block:
+                        position += len(block)
+                        yield block
+                        block = await anext(blocks, b"")
+                except DriveBusyError as error:
+                    broken = error
+
+    async def _begin_download(
+        self, file_id: str, start: int, end: int, token: str
+    ) -> tuple[bytes, AsyncGenerator[bytes]]:
+        """The first block, and what brings the others."""
+        for abusive in (False, True):
+            blocks = self._client.download(token, file_id, start, end, abusive=abusive)
+            try:
+                first = await anext(blocks, b"")
+            except DriveRefusedError as error:
+                # What Drive takes for malware is the recipient's to judge: our pages never run it.
+                if error.reason != ABUSIVE or abusive:
+                    raise
+            else:
+                break
+        if not first:
+            raise StorageUnavailableError("the file on Drive is shorter than it was")
+        return first, blocks
+
+    # --- removing ---
+
+    async def delete(self, key: str) -> None:
+        self._digests.pop(key, None)
+        session = await self._sessions.load(checked_key(key))
+        if session is not None:
+            with contextlib.suppress(ObjectMissingError):  # an account that was removed took its files along
+                account = await self._accounts.get(session.account_id)
+                if session.sealed_url:
+                    await self._cancel(account, session.sealed_url)
+                await self._remove(account, session.file_id)
+        await self._sessions.delete(key)
+
+    async def _cancel(self, account: Account, sealed_url: str) -> None:
+        with contextlib.suppress(DriveGoneError):
+            url = self._unseal(sealed_url)
+            await self._calls.make(account, lambda token: self._client.cancel(token, url), brief=True)
+
+    async def _remove(self, account: Account, file_id: str) -> None:
+        await self._calls.make(account, lambda token: self._client.delete(token, file_id), brief=True)
+
+    async def left_over(self, least_age: float) -> list[LeftOver]:
+        made_before = (datetime.now(UTC) - timedelta(seconds=least_age)).isoformat(timespec="seconds")
+        query = (
+            f"appProperties has {{ key='{MARK}' and value='upload' }} and trashed = false "
+            f"and createdTime < '{made_before}'"
+        )
+        found = []
+        for account in await self._accounts.all():
+            token = await self._accounts.token(account)
+            async for file in self._client.files(token, query, account.drive_id):
+                key = file.properties.get("key", "")
+                session = await self._sessions.load(key)
+                if session is None or (session.account_id, session.file_id) != (account.id, file.id):
+                    remove = partial(self._remove, account, file.id)
+                    found.append(LeftOver(key, file.id, session is not None, remove))
+        return found
+
+
+def _digest_of(remote: RemoteUpload) -> RunningDigest:
+    """The digests as far as the checkpoint, which may lie before what Drive has, or behind it."""
+    if (kept := remote.checkpoint) is None:
+        return RunningDigest.kept()
+    return RunningDigest.resumed(kept.offset, kept.crc32, kept.sha256_state)
+
+
+async def _again(first: bytes, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for block in blocks:
+        yield block

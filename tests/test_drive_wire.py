@@ -1,0 +1,199 @@
+"""Files through the socket to Google Drive, over the emulator: each of its faults alone, in the real program.
+
+Whatever happens, a file ends equal and once on Drive, or failed with its true cause, and nothing is left behind.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import websockets
+
+from devtools.client import Client, PatternSource, Refused, Upload, sha256_of
+from tests.drive_wire import SECOND_REFRESH_TOKEN, Site
+
+MIB = 1024 * 1024
+SIZE = 3 * MIB + 17
+# What nobody may ever read: a session's address, an access token, refresh tokens, a client's secret.
+SECRET = re.compile(r"upload_id|/upload/drive|ya29\.|1//first-refresh|" + SECOND_REFRESH_TOKEN + "|client secret")
+
+pytestmark = pytest.mark.every_server
+
+
+@pytest.fixture(scope="module")
+def all_messages() -> list[dict[str, Any]]:
+    """What clients were told in this module."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def running_site(tmp_path_factory: pytest.TempPathFactory, all_messages: list[dict[str, Any]]) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("drive"), accounts=2, LOG_LEVEL="debug")
+    yield site
+    events = site.database("SELECT detail FROM uploads_fileevent")
+    rows = site.database("SELECT * FROM uploads_storedfile") + site.database(
+        "SELECT last_error FROM uploads_driveaccount"
+    )
+    site.stop()
+    told = json.dumps(all_messages)
+    for where, text in {"log": site.server.text(), "events": repr(events), "rows": repr(rows), "told": told}.items():
+        assert not SECRET.findall(text), where
+    assert "Unclosed" not in site.server.text()
+    assert "never retrieved" not in site.server.text()
+
+
+@pytest.fixture
+def site(running_site: Site) -> Iterator[Site]:
+    yield running_site
+    running_site.forgive()
+
+
+@pytest.fixture
+async def client(site: Site) -> AsyncIterator[Client]:
+    async with Client(site.server.url) as client:
+        yield client
+
+
+class Sending:
+    """One file on its way: its source, its upload and how it ended."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.source = PatternSource(size, seed)
+        self.upload: Upload
+        self.success: dict[str, Any] = {}
+
+
+@pytest.fixture
+def send(client: Client, all_messages: list[dict[str, Any]]) -> Any:
+    seeds = iter(range(1000))
+
+    async def send(size: int = SIZE, **how: Any) -> Sending:
+        sending = Sending(size, next(seeds))
+        sending.upload = await client.initiate("film.mkv", size)
+        try:
+            sending.success = await client.send(sending.upload, sending.source, patience=20, **how)
+        finally:
+            all_messages.extend(sending.upload.messages)
+        return sending
+
+    return send
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 * 1024, SIZE, 20 * MIB])
+async def test_a_file_goes_to_drive_and_comes_back(site: Site, client: Client, send: Any, size: int) -> None:
+    sent = await send(size, sha256=sha256_of(PatternSource(size, 0)))
+    await site.is_there_once(client, sent.upload, sent.source)
+    digests = {maker: made["sha256"] for maker, made in sent.success["receipt"].items()}
+    assert digests == dict.fromkeys(["browser", "server", "storage"], sha256_of(sent.source))
+
+
+async def test_a_range_of_it_can_be_downloaded_and_then_it_can_be_deleted(
+    site: Site, client: Client, send: Any
+) -> None:
+    sent = await send()
+    url = sent.upload.answer["download_url"]
+    async with client.http.get(url, headers={"Range": f"bytes={MIB - 3}-{2 * MIB + 4}"}) as answer:
+        assert answer.status == 206
+        assert await answer.read() == sent.source.read(MIB - 3, MIB + 8)
+    await client.call("DELETE", f"files/{sent.upload.file_id}", token=sent.upload.token)
+    assert not site.files_of(sent.upload)
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "half a chunk is kept": {"fault": "short", "at": MIB},
+    "the session goes": {"fault": "gone", "at": MIB},
+    "the session goes at once": {"fault": "gone"},
+    "the last answer is lost": {"fault": "lost"},
+    "the connection is reset": {"fault": "reset", "at": MIB},
+    "nothing is answered": {"fault": "stall", "at": MIB, "seconds": 30},
+    "nothing is answered from the start": {"fault": "stall", "seconds": 30},
+    "the link is slow": {"fault": "slow", "rate": 4 * MIB},
+    "500": {"fault": "status", "status": 500, "at": MIB},
+    "503 and a pause": {"fault": "status", "status": 503, "retry_after": 0.2, "at": MIB},
+    "429": {"fault": "status", "status": 429, "at": MIB},
+    "429 at the start": {"fault": "status", "status": 429, "on": "start"},
+    "a rate in mid-file": {"fault": "status", "status": 403, "reason": "userRateLimitExceeded", "at": MIB},
+    "a token that is refused in mid-file": {"fault": "status", "status": 401, "at": MIB},
+    "a token that is refused at the start": {"fault": "status", "status": 401, "on": "start"},
+    "a token that is refused on the way out": {"fault": "status", "status": 401, "on": "download"},
+    "503 on the way out": {"fault": "status", "status": 503, "on": "download"},
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+async def test_a_fault_that_passes_is_not_seen_by_the_sender(site: Site, client: Client, send: Any, what: str) -> None:
+    fault = site.emulator.add_fault(**FAULTS[what])
+    sent = await send()
+    assert sent.upload.connections == 1
+    await site.is_there_once(client, sent.upload, sent.source)
+    assert site.emulator.fired(fault) == 1
+
+
+OUT = ["storageQuotaExceeded", "quotaExceeded", "dailyLimitExceeded", "teamDriveFileLimitExceeded"]
+
+
+@pytest.mark.parametrize("reason", OUT)
+async def test_an_account_that_is_out_at_the_start_is_replaced_unseen(
+    site: Site, client: Client, send: Any, reason: str
+) -> None:
+    site.emulator.add_fault("status", status=403, reason=reason, on="start")
+    sent = await send()
+    assert not sent.upload.of_type("rewind")
+    assert site.account_of(sent.upload) == "second"
+    await site.is_there_once(client, sent.upload, sent.source)
+
+
+@pytest.mark.parametrize("reason", OUT)
+async def test_an_account_that_is_out_in_mid_file_is_replaced_and_the_sender_told_why(
+    site: Site, client: Client, send: Any, reason: str
+) -> None:
+    site.emulator.add_fault("status", status=403, reason=reason, at=2 * MIB)
+    sent = await send()
+    assert [(told["offset"], told["reason"]) for told in sent.upload.of_type("rewind")] == [(0, "storage_full")]
+    assert site.account_of(sent.upload) == "second"
+    await site.is_there_once(client, sent.upload, sent.source)
+
+
+async def test_a_flipped_bit_fails_the_file_and_leaves_nothing_on_drive(site: Site, client: Client, send: Any) -> None:
+    site.emulator.add_fault("flip", at=MIB)
+    with pytest.raises(Refused) as refused:
+        await send()
+    assert refused.value.code == "checksum_mismatch"
+    [[file_id, cause]] = site.database(
+        "SELECT id, error_detail FROM uploads_storedfile WHERE error_code = 'checksum_mismatch'"
+    )
+    assert "the storage has" in cause
+    assert not site.emulator.files(f"name contains '{file_id[:8]}'")
+    await site.nothing_is_held(client)
+
+
+async def test_what_drive_refuses_for_good_stops_with_its_own_words_beside_the_file(site: Site, client: Client) -> None:
+    site.emulator.add_fault("status", status=403, reason="insufficientFilePermissions", on="any", times=-1)
+    upload = await client.initiate("film.mkv", SIZE)
+    with pytest.raises(websockets.ConnectionClosed):
+        await client.send(upload, PatternSource(SIZE), patience=0.5)
+    assert {told["code"] for told in upload.of_type("error")} == {"storage_unavailable"}
+    causes = site.database("SELECT detail FROM uploads_fileevent WHERE file_id = ?", upload.file_id.replace("-", ""))
+    assert any("insufficientFilePermissions" in cause for (cause,) in causes)
+    site.forgive()
+    await client.send(upload, PatternSource(SIZE), patience=20)
+    await site.is_there_once(client, upload, PatternSource(SIZE))
+
+
+async def test_a_cancelled_upload_leaves_nothing_on_drive(site: Site, client: Client) -> None:
+    site.emulator.add_fault("slow", rate=MIB, times=-1)
+    upload = await client.initiate("film.mkv", SIZE)
+    moving = asyncio.Event()
+    sending = asyncio.create_task(
+        client.send(upload, PatternSource(SIZE), on_message=lambda m: m["type"] == "progress" and moving.set())
+    )
+    async with asyncio.timeout(20):
+        await moving.wait()
+        await client.cancel(upload)
+        with pytest.raises(Refused):
+            await sending
+    assert not site.files_of(upload)
+    await site.nothing_is_held(client)

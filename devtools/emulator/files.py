@@ -11,7 +11,7 @@ from aiohttp import web
 
 from devtools.emulator import fields
 from devtools.emulator.accounts import Account
-from devtools.emulator.blobs import workers
+from devtools.emulator.blobs import READ, workers
 from devtools.emulator.errors import DriveError, invalid
 from devtools.emulator.items import GOOGLES, Item, new_id, now
 from devtools.emulator.listing import Listing
@@ -130,22 +130,38 @@ class Files:
             raise DriveError(403, "fileNotDownloadable")
         if item.abusive and not yes(request, "acknowledgeAbuse"):
             raise DriveError(403, "cannotDownloadAbusiveFile")
-        _check_range(request, item.size)
+        begin, end = _asked_range(request, item.size)
         headers = {"Content-Type": item.mime_type, "Cache-Control": "private, max-age=0, must-revalidate"}
-        return web.FileResponse(self.world.items.blob_path(item), chunk_size=1024 * 1024, headers=headers)
+        path = self.world.items.blob_path(item)
+        if not request.secure:
+            return web.FileResponse(path, headers=headers)  # the system sends it, without a copy
+        answer = web.StreamResponse(headers=headers | {"Accept-Ranges": "bytes"})
+        answer.content_length = end - begin
+        if "Range" in request.headers:
+            answer.set_status(206)
+            answer.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{item.size}"
+        await answer.prepare(request)
+        with path.open("rb") as file:
+            for at in range(begin, end, READ):
+                count = min(READ, end - at)
+                await answer.write(
+                    await asyncio.get_running_loop().run_in_executor(workers, os.pread, file.fileno(), count, at)
+                )
+        return answer
 
 
-def _check_range(request: web.Request, size: int) -> None:
-    """Raises `DriveError` (416) for one that lies behind the end, or that cannot be read."""
+def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
+    """The first byte wanted, and the one after the last. Raises `DriveError` (416) where there are none."""
     try:
-        start = request.http_range.start
-        possible = start is None or start < size
+        begin, end, _ = request.http_range.indices(size)
+        possible = begin < size or "Range" not in request.headers
     except ValueError:
         possible = False
     if not possible:
         error = DriveError(416, "requestedRangeNotSatisfiable", "Request range not satisfiable", location="Range")
         error.headers["Content-Range"] = f"bytes */{size}"
         raise error
+    return begin, end
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -134,4 +134,5 @@ class Sessions:
 
     def blobs(self) -> set[str]:
         """The names of the bytes that live sessions stand on."""
-        return {session.facts.blob for session in self._sessions.values() if not session.over}
+        facts = [session.facts for session in self._sessions.values() if not session.over]
+        return {fact.blob for fact in facts if not (fact.done or fact.gone)}

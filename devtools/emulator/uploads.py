@@ -229,6 +229,7 @@ class Uploads:
             session.facts.gone = True
             session.save()
             session.close()
+            blob.path.unlink(missing_ok=True)
             raise DriveError(503, "backendError")
         if fault and kind == "stall":
             assert fault.seconds is not None

@@ -127,7 +127,7 @@ def test_the_authority_is_kept_and_its_key_is_nobody_elses(start_emulator: Calla
     assert emulator.authority.with_suffix(".key").stat().st_mode & 0o077 == 0
 
 
-def test_nothing_stays_of_what_was_cancelled_refused_or_replaced(start_emulator: Callable[[], EmulatorProcess]) -> None:
+def test_no_bytes_stay_of_what_was_cancelled_refused_or_removed(start_emulator: Callable[[], EmulatorProcess]) -> None:
     emulator = start_emulator()
     drive = Drive(emulator)
     kept = drive.upload(b"kept")
@@ -141,6 +141,10 @@ def test_nothing_stays_of_what_was_cancelled_refused_or_replaced(start_emulator:
     drive.put(one, b"1", 0, 1)
     assert drive.put(two, b"2", 0, 1).status == 409
     assert drive.send("DELETE", two).status == 499
+    emulator.add_fault("gone")
+    session = drive.start(2**20)
+    assert drive.put(session, bytes(2**18), 0, 2**20).status == 503
+    assert len(os.listdir(emulator.folder / "blobs")) == 2
     assert emulator.stop() == 0
     emulator.restart()
     drive = Drive(emulator)

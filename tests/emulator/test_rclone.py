@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from conftest import ROOT
 from devtools import machine
 from devtools.emulator_process import EmulatorProcess
 from tests.emulator.rig import Drive
@@ -20,11 +22,10 @@ Rclone = Callable[..., str]
 
 
 def configuration(emulator: EmulatorProcess) -> str:
-    token = {"access_token": "old", "token_type": "Bearer", "refresh_token": "r", "expiry": "2020-01-01T00:00:00Z"}
-    return (
-        "[drive]\ntype = drive\nclient_id = x\nclient_secret = y\nroot_folder_id = root0\n"
-        f"token_url = {emulator.token_url}\ntoken = {json.dumps(token)}\n"
-    )
+    """What docs/emulator.md tells people to write, for this emulator's port."""
+    found = re.search(r"<<END\n(.*?)END\n", (ROOT / "docs" / "emulator.md").read_text(), re.DOTALL)
+    assert found
+    return found[1].replace("http://127.0.0.1:8090", emulator.url)
 
 
 @pytest.fixture
@@ -93,6 +94,13 @@ def test_folders_moves_copies_and_removal(drive: Drive, rclone: Rclone, source: 
     assert drive.emulator.files("name='two.txt' and trashed=true")
     rclone("cleanup", "drive:")
     assert not drive.emulator.files("name='two.txt' and trashed=true")
+
+
+def test_it_fills_a_shared_drive(drive: Drive, rclone: Rclone, source: Path) -> None:
+    where = ("--drive-team-drive", "shared0", "--drive-root-folder-id", "")
+    rclone("copyto", str(source / "large.bin"), "drive:films/shared.bin", *where)
+    assert "films/shared.bin" in rclone("lsf", "-R", "drive:", *where).splitlines()
+    assert drive.emulator.files("name='shared.bin'")[0]["driveId"] == "shared0"
 
 
 def test_it_sees_room_and_shared_drives(rclone: Rclone) -> None:

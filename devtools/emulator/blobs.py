@@ -48,6 +48,11 @@ class Blob:
         self.size += size
         self._hashed = self.size
 
+    def floor(self) -> None:
+        """Forget what is beyond a multiple of 256 KiB; before anything is hashed."""
+        self.size = floor(self.size)
+        os.ftruncate(self._file, self.size)
+
     def _catch_up(self) -> None:
         """Hash what was stored by an earlier process."""
         while self._hashed < self.size:

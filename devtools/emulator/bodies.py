@@ -1,8 +1,10 @@
 """What a request's body is, and which part of it is new."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -48,6 +50,18 @@ class ContentRange:
     @property
     def final(self) -> bool:
         return self.last is not None and self.total == self.last + 1
+
+
+async def json_of(request: web.Request) -> dict[str, Any]:
+    """The metadata in a body; none is an empty object. Raises `DriveError` (400)."""
+    text = await request.text()
+    try:
+        body = json.loads(text) if text.strip() else {}
+    except ValueError:
+        raise DriveError(400, "parseError", "Parse Error") from None
+    if not isinstance(body, dict):
+        raise DriveError(400, "parseError", "Parse Error")
+    return body
 
 
 async def blocks_of(request: web.Request) -> AsyncIterator[bytes]:

@@ -6,8 +6,8 @@ from typing import Any
 from aiohttp import web
 
 from devtools.emulator.accounts import Account
+from devtools.emulator.bodies import json_of
 from devtools.emulator.errors import DriveError
-from devtools.emulator.uploads import json_of
 from devtools.emulator.world import World
 
 NUMBER = int | None

@@ -6,9 +6,9 @@ from aiohttp import web
 
 from devtools.emulator import fields
 from devtools.emulator.accounts import LARGEST_FILE
+from devtools.emulator.bodies import json_of
 from devtools.emulator.errors import DriveError, invalid
 from devtools.emulator.items import Item, new_id
-from devtools.emulator.uploads import json_of
 from devtools.emulator.views import user
 from devtools.emulator.world import World
 

@@ -12,10 +12,10 @@ from aiohttp import web
 from devtools.emulator import fields
 from devtools.emulator.accounts import Account
 from devtools.emulator.blobs import READ, workers
+from devtools.emulator.bodies import json_of
 from devtools.emulator.errors import DriveError, invalid
 from devtools.emulator.items import GOOGLES, Item, new_id, now
 from devtools.emulator.listing import Listing
-from devtools.emulator.uploads import json_of
 from devtools.emulator.world import World
 
 MOST_IDS = 1000

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,6 +61,8 @@ class Session:
         """The bytes so far; `digests` are made on the way."""
         if self._blob is None:
             self._blob = Blob(path, digests)
+            if self._blob.size != self.facts.total:
+                self._blob.floor()  # a process that was killed may have left half a write
         return self._blob
 
     def close(self) -> None:
@@ -110,6 +112,9 @@ class Sessions:
         session = Session(facts, self._folder / f"{facts.id}.json")
         self._sessions[facts.id] = session
         return session
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions.values())
 
     def open(self, **facts: Any) -> Session:
         id = secrets.token_urlsafe(32)

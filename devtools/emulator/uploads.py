@@ -1,39 +1,20 @@
-"""Uploads: the resumable protocol, and content that comes with the request that makes the file."""
+"""Uploads by the resumable protocol: what each request on a session does, and what faults make of it."""
 
 import asyncio
-import json
-import secrets
 import socket
 import struct
-from collections.abc import AsyncIterator
-from email.message import EmailMessage
-from email.policy import HTTP
-from typing import Any
 
 from aiohttp import web
 
 from devtools.emulator import bodies
-from devtools.emulator.blobs import Blob, workers
+from devtools.emulator.blobs import Blob
 from devtools.emulator.bodies import ContentRange
 from devtools.emulator.errors import DriveError, invalid
-from devtools.emulator.items import Item, new_id
-from devtools.emulator.multipart import Multipart
 from devtools.emulator.sessions import Session
+from devtools.emulator.simple_uploads import SimpleUploads
 from devtools.emulator.world import MOVES, World, wanted_digests
 
 CANCELLED = 499
-
-
-async def json_of(request: web.Request) -> dict[str, Any]:
-    """The metadata in a body; none is an empty object. Raises `DriveError` (400)."""
-    text = await request.text()
-    try:
-        body = json.loads(text) if text.strip() else {}
-    except ValueError:
-        raise DriveError(400, "parseError", "Parse Error") from None
-    if not isinstance(body, dict):
-        raise DriveError(400, "parseError", "Parse Error")
-    return body
 
 
 def cut(request: web.Request, *, reset: bool) -> ConnectionResetError:
@@ -47,10 +28,11 @@ def cut(request: web.Request, *, reset: bool) -> ConnectionResetError:
 
 
 class Uploads:
-    """The handlers of `/upload/drive/v3/files`."""
+    """The handlers of `/upload/drive/v3/files`; those of content that comes at once are in `simple`."""
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.simple = SimpleUploads(world)
 
     def routes(self) -> list[web.RouteDef]:
         found = []
@@ -69,74 +51,17 @@ class Uploads:
             case "resumable":
                 return await self.start(request)
             case "media" | None:
-                return await self.media(request)
+                return await self.simple.media(request)
             case "multipart":
-                return await self.multipart(request)
+                return await self.simple.multipart(request)
         raise invalid("uploadType")
-
-    # --- content with the request ---
-
-    async def media(self, request: web.Request) -> web.Response:
-        return await self._at_once(request, {}, request.headers.get("Content-Type", ""), bodies.blocks_of(request))
-
-    async def multipart(self, request: web.Request) -> web.Response:
-        message = EmailMessage(policy=HTTP)
-        message["Content-Type"] = request.headers.get("Content-Type", "")
-        boundary = message.get_boundary()
-        if not boundary:
-            raise DriveError(400, message="Missing end boundary in multipart body.")
-        parts = Multipart(bodies.blocks_of(request), boundary)
-        body = await parts.metadata()
-        return await self._at_once(request, body, parts.mime_type, parts.content())
-
-    async def _at_once(
-        self, request: web.Request, body: dict[str, Any], mime_type: str, blocks: AsyncIterator[bytes]
-    ) -> web.Response:
-        world = self.world
-        account = world.who(request)
-        wanted = request.query.get("fields")
-        digests = wanted_digests(wanted)
-        if id := request.match_info.get("id"):
-            item = world.find(account, id, request.query)
-        else:
-            item = world.new_item(account, body, mime_type, request.query)
-        world.accounts.may_store(account, request.content_length, item.drive)
-        name = secrets.token_hex(16)
-        blob = Blob(world.items.blobs / name, digests)
-        try:
-            await blob.take(blocks, final=True)
-            if id:
-                world.change(account, item, body, request.query)
-            await self._settle(item, name, blob, new=not id)
-        finally:
-            blob.close()
-            if item.blob != name:
-                blob.path.unlink(missing_ok=True)
-        account.count(item.size)
-        world.accounts.save()
-        return web.json_response(await world.shown(item, account, wanted))
-
-    async def _settle(self, item: Item, name: str, blob: Blob, *, new: bool) -> None:
-        """The stored bytes become the item's content."""
-        items = self.world.items
-        digests = await asyncio.get_running_loop().run_in_executor(workers, blob.digests)
-        if new:
-            if item.id and item.id in items:
-                raise DriveError(409, "fileIdInUse")
-            item.id = item.id or new_id()
-        before, item.blob, item.size, item.digests = item.blob, name, blob.size, digests
-        items.save(item)
-        if before:
-            (items.blobs / before).unlink(missing_ok=True)
-
-    # --- sessions ---
 
     async def start(self, request: web.Request) -> web.Response:
         world = self.world
         if fault := world.faults.refuse("start"):
             raise world.refused_by(fault)
         account = world.who(request)
-        body = await json_of(request)
+        body = await bodies.json_of(request)
         wanted = request.query.get("fields")
         wanted_digests(wanted)
         length = request.headers.get("X-Upload-Content-Length")
@@ -273,7 +198,7 @@ class Uploads:
             world.change(account, item, facts.body, facts.moves)
         else:
             item = world.new_item(account, facts.body, facts.mime_type, query)
-        await self._settle(item, facts.blob, blob, new=not facts.file_id)
+        await world.settle(item, facts.blob, blob, new=not facts.file_id)
         facts.done = item.id
         session.save()
         session.close()

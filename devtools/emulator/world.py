@@ -8,10 +8,10 @@ from aiohttp import web
 
 from devtools.emulator import fields
 from devtools.emulator.accounts import Account, Accounts
-from devtools.emulator.blobs import DIGESTS, digests_of, workers
+from devtools.emulator.blobs import DIGESTS, Blob, digests_of, workers
 from devtools.emulator.errors import DriveError, not_found
 from devtools.emulator.faults import Fault, Faults
-from devtools.emulator.items import ID, Item, Items, mime_type_of
+from devtools.emulator.items import ID, Item, Items, mime_type_of, new_id
 from devtools.emulator.sessions import Sessions
 from devtools.emulator.tokens import Tokens
 from devtools.emulator.views import FILE_FIELDS, USUAL_FILE_FIELDS, view
@@ -29,6 +29,10 @@ class World:
         self.sessions = Sessions(folder)
         self.tokens = Tokens(self.accounts)
         self.faults = Faults()
+        made_of = {item.blob: item.id for item in self.items if item.blob}
+        for session in self.sessions:
+            if session.facts.blob in made_of:  # the process ended between making the file and saying so
+                session.facts.done = made_of[session.facts.blob]
         kept = {item.blob for item in self.items} | self.sessions.blobs()
         for path in self.items.blobs.iterdir():
             if path.name not in kept:
@@ -82,6 +86,19 @@ class World:
         elif (removed := query.get("removeParents")) and set(item.parents) & set(removed.split(",")):
             self.items.move(item, [account.root], None)
         self.items.change(item, body)
+
+    async def settle(self, item: Item, name: str, blob: Blob, *, new: bool) -> None:
+        """The stored bytes become the item's content."""
+        items = self.items
+        digests = await asyncio.get_running_loop().run_in_executor(workers, blob.digests)
+        if new:
+            if item.id and item.id in items:
+                raise DriveError(409, "fileIdInUse")
+            item.id = item.id or new_id()
+        before, item.blob, item.size, item.digests = item.blob, name, blob.size, digests
+        items.save(item)
+        if before:
+            (items.blobs / before).unlink(missing_ok=True)
 
     async def shown(self, item: Item, account: Account, wanted: str | None) -> Any:
         """The item as JSON, projected; digests are made when somebody asks for them first."""

@@ -71,6 +71,11 @@ def boolean(name: str, default: bool | None = None) -> Any:
     raise ImproperlyConfigured(f"{name} is {value!r}; it must be true or false.")
 
 
+def is_weak_secret(secret: str) -> bool:
+    """Whether it is short, hardly more than one letter, or one that Django's own tools leave to be changed."""
+    return len(secret) < 50 or len(set(secret)) < 5 or secret.startswith("django-insecure-")
+
+
 def items(name: str) -> list[str]:
     """A comma-separated list, blanks dropped."""
     return [item.strip() for item in (_get(name) or "").split(",") if item.strip()]

@@ -22,6 +22,7 @@ from devtools.client import Client, PatternSource, sha256_of
 from devtools.server_process import ServerProcess, program_environment
 
 MIB = 1024 * 1024
+GOOD_KEY = "a key that is long enough, and only known to the tests"
 BOTH_SERVERS = pytest.mark.parametrize("program", ["uvicorn", "daphne"])
 StartServer = Callable[..., ServerProcess]
 
@@ -138,10 +139,19 @@ def test_several_workers_with_slots_in_the_memory_of_one_are_refused_at_start(tm
 
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS"])
 def test_production_refuses_to_start_without_its_secrets(tmp_path: Path, missing: str) -> None:
-    values = {"ENVIRONMENT": "production", "SECRET_KEY": "x" * 50, "ALLOWED_HOSTS": "example.org", missing: ""}
+    values = {"ENVIRONMENT": "production", "SECRET_KEY": GOOD_KEY, "ALLOWED_HOSTS": "example.org", missing: ""}
     done = manage("prepare", DATA_DIR=str(tmp_path), **values)
     assert done.returncode == 1
     assert missing in done.stderr
+
+
+@pytest.mark.parametrize("key", ["secret", GOOD_KEY[:49], "x" * 80, f"django-insecure-{GOOD_KEY}"])
+def test_production_refuses_a_secret_that_can_be_guessed(tmp_path: Path, key: str) -> None:
+    values = {"ENVIRONMENT": "production", "SECRET_KEY": key, "ALLOWED_HOSTS": "example.org"}
+    done = manage("prepare", DATA_DIR=str(tmp_path), **values)
+    assert done.returncode == 1
+    assert "SECRET_KEY is easily guessed; production needs at least 50 random characters." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @BOTH_SERVERS

@@ -10,6 +10,7 @@ from conftest import ROOT
 from devtools.server_process import program_environment
 
 GOOGLE = "https://www.googleapis.com"
+KEY = "a key that is long enough, and only known to the tests"
 SHOW = """
 import json
 from directdrivex import settings as s
@@ -21,7 +22,7 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
-        env=program_environment({"SECRET_KEY": "tests", "STORAGE": "gdrive", **environment}),
+        env=program_environment({"SECRET_KEY": KEY, "STORAGE": "gdrive", **environment}),
         capture_output=True,
         text=True,
         timeout=60,

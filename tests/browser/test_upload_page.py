@@ -325,6 +325,34 @@ def test_the_meter_of_the_day_counts_what_is_reserved_and_says_when_it_starts_an
     expect(meter).not_to_contain_text("24 MiB of 2 GiB")
 
 
+def test_a_limit_of_ones_own_is_told_with_its_end(
+    open_page: OpenPage, new_context: Callable[..., BrowserContext]
+) -> None:
+    context = new_context(timezone_id="Asia/Kolkata", locale="hi-IN")
+    limits = {"file_bytes": None, "daily_bytes": 50 * MIB, "daily_files": None, "concurrent": 5}
+    figures = {"used_bytes": 0, "reserved_bytes": 0, "files": 0}
+    times = {"resets_at": "2026-11-27T00:00:00Z", "override_until": "2026-12-24T18:00:00Z"}
+    answer = {"limits": limits, **figures, **times}
+    context.route("**/upload/quota-info", lambda route: route.fulfill(json=answer))
+    page = context.new_page()
+    page.goto(open_page().url)
+    meter = page.locator("ddx-quota")
+    expect(meter).to_contain_text("05:30")
+    expect(meter).to_contain_text("23:30")
+    page.get_by_role("button", name="English").click()
+    expect(meter).to_contain_text("0 B of 50 MiB used today; the count starts anew at 05:30")
+    expect(meter).to_contain_text("These limits are yours until Dec 24, 2026, 11:30")
+
+
+def test_on_a_phone_nobody_is_told_to_drop_files(
+    open_page: OpenPage, new_context: Callable[..., BrowserContext]
+) -> None:
+    hint = "or drop them anywhere on this page"
+    expect(open_page().page.get_by_text(hint)).to_be_visible()
+    phone = new_context(is_mobile=True, has_touch=True, viewport={"width": 360, "height": 740})
+    expect(open_page(phone).page.get_by_text(hint)).to_be_hidden()
+
+
 def test_nothing_is_said_of_limits_where_there_are_none(open_page: OpenPage) -> None:
     upload = open_page()
     with upload.page.expect_response("**/upload/quota-info"):

@@ -79,7 +79,8 @@ function showFile({ file_id: id, status, offset, size }) {
   const row = rows.get(id);
   if (!row) return false;
   const percent = row.querySelector(".percent");
-  if (percent) setText(percent, status !== "completed" && offset && size ? `${Math.floor((100 * offset) / size)} %` : "");
+  const isHalf = !["completed", "verifying"].includes(status) && offset && size;
+  if (percent) setText(percent, isHalf ? `· ${Math.floor((100 * offset) / size)} %` : "");
   if (row.dataset.state === status) return false;
   row.dataset.state = status;
   const words = find("template.state-words", HTMLTemplateElement).dataset[status];

@@ -5,6 +5,8 @@ import { fill, gettext, locale, ngettext } from "./i18n.js";
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const figures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
 const number = new Intl.NumberFormat(locale);
+/** The Hindi clock has 24 hours: browsers would write "am" and "pm", in Latin letters between words that are not. */
+const CLOCK = /** @type {{hourCycle?: "h23"}} */ (locale.startsWith("hi") ? { hourCycle: "h23" } : {});
 
 /** To three figures, as quotas/sizes.py writes them on the pages that the server makes. @param {number} bytes */
 export function formatSize(bytes) {
@@ -39,12 +41,12 @@ export function formatDuration(seconds) {
 
 /** The time of day here: "05:30". @param {string | Date} time RFC 3339, or a date */
 export function formatClock(time) {
-  return new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
+  return new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", ...CLOCK }).format(new Date(time));
 }
 
 /** @param {string | Date} time RFC 3339, or a date */
 export function formatTime(time) {
-  return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
+  return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short", ...CLOCK }).format(new Date(time));
 }
 
 const DIRECTION_MARKS = /[\u202A-\u202E\u2066-\u2069\u200E\u200F\u061C]/g;

@@ -2,7 +2,7 @@
 
 import { Problem, quotaInfo } from "./api.js";
 import { element } from "./dom.js";
-import { formatClock, formatCount, formatSize } from "./format.js";
+import { formatClock, formatCount, formatSize, formatTime } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
 
 /** Thousands of uploads end within a minute; nobody reads a meter that often. */
@@ -18,6 +18,7 @@ const STEPS = 1000;
  * @property {number} reserved_bytes
  * @property {number} files
  * @property {string} resets_at
+ * @property {string} [override_until] until when these are limits of the person's own
  */
 
 export class QuotaMeter extends HTMLElement {
@@ -60,6 +61,9 @@ export class QuotaMeter extends HTMLElement {
     if (dailyBytes != null) sentences.push(bytesInWords(used, dailyBytes, quota.resets_at));
     if (dailyFiles != null) sentences.push(filesInWords(quota.files, dailyFiles, dailyBytes == null ? quota.resets_at : null));
     if (fileBytes != null) sentences.push(fill(gettext("Up to %(size)s a file."), { size: formatSize(fileBytes) }));
+    if (quota.override_until) {
+      sentences.push(fill(gettext("These limits are yours until %(time)s."), { time: formatTime(quota.override_until) }));
+    }
     this.#words.textContent = sentences.join(" ");
     const share = Math.max(part(used, dailyBytes), part(quota.files, dailyFiles));
     this.#bar.value = Math.round(share * STEPS);

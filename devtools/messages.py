@@ -1,7 +1,8 @@
 """The translations, by Babel: `make messages` brings the catalogues up to date, `make check` says what they lack.
 
-`locale/hi` has our own messages; `locale/overrides/hi` those of Django's admin that Django has no Hindi for. Texts are
-written into the .po files by people; this tool only finds the messages, drops those that are gone, and compiles.
+`locale/hi` has our own messages; `locale/overrides/hi` those of Django's admin that Django has no Hindi for, and those
+of django-axes, which has none at all. Texts are written into the .po files by people; this tool only finds the
+messages, drops those that are gone, and compiles.
 """
 
 import gettext
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import axes
 import django
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import DEFAULT_KEYWORDS, extract
@@ -82,9 +84,16 @@ def gathered(found: Iterable[Found]) -> Catalog:
     return catalog
 
 
-def without_django_hindi() -> Catalog:
-    """The messages of Django's admin and accounts that Django itself has not in Hindi."""
-    catalog = _empty()
+def messages_of_axes() -> Iterator[Found]:
+    folder = Path(axes.__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        for _line, message, comments, context in extract("python", io.BytesIO(path.read_bytes()), KEYWORDS):
+            yield "axes", 0, message, comments, context
+
+
+def without_others_hindi() -> Catalog:
+    """The messages of Django's admin and accounts, and of django-axes, that they have not in Hindi themselves."""
+    catalog = gathered(messages_of_axes())
     for part in OVERRIDDEN:
         folder = Path(django.__file__).parent / part / "locale"
         known = _read(folder / LOCALE / "LC_MESSAGES" / "django.po")
@@ -98,7 +107,7 @@ def without_django_hindi() -> Catalog:
 CATALOGUES = {
     f"locale/{LOCALE}/LC_MESSAGES/django.po": lambda: gathered([*messages_of_python(), *messages_of_templates()]),
     f"locale/{LOCALE}/LC_MESSAGES/djangojs.po": lambda: gathered(messages_of_scripts()),
-    f"locale/overrides/{LOCALE}/LC_MESSAGES/django.po": without_django_hindi,
+    f"locale/overrides/{LOCALE}/LC_MESSAGES/django.po": without_others_hindi,
 }
 
 

@@ -1,5 +1,7 @@
+from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class DirectDriveXConfig(AppConfig):
@@ -7,6 +9,12 @@ class DirectDriveXConfig(AppConfig):
 
     def ready(self) -> None:
         from directdrivex import checks  # noqa: F401 - registers the system checks
+
+
+class SignInsConfig(AxesConfig):
+    """The library that counts wrong passwords, under a name that tells an admin what it is about."""
+
+    verbose_name = _("Sign-ins")
 
 
 class AdminConfig(DjangoAdminConfig):

@@ -134,7 +134,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
-    "axes",
+    "directdrivex.apps.SignInsConfig",
     "ninja",
     "django_structlog",
     "quotas",
@@ -282,6 +282,7 @@ FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("hi", _("Hindi"))]
 LOCALE_PATHS = [BASE_DIR / "locale", BASE_DIR / "locale" / "overrides"]
+FORMAT_MODULE_PATH = ["directdrivex.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -20,11 +20,11 @@ from quotas.rules import ACCOUNT, ADDRESS
 class InForceFilter(admin.SimpleListFilter):
     """What counts now, and what is over and only stands there still."""
 
-    title = _("in force")
+    title = _("state")
     parameter_name = "in_force"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("yes", _("Yes")), ("no", _("No"))]
+        return [("yes", _("in force")), ("no", _("over"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         over = Q(until__lte=timezone.now())

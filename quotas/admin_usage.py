@@ -55,7 +55,7 @@ class DailyUsageAdmin(admin.ModelAdmin):
     """Read-only: the figures belong to `services`."""
 
     list_display = ("who", "day", "used", "reserved", "files", "own_limit")
-    fields = ("who", "person", "day", "used", "reserved", "files", "own_limit")
+    fields = ("who", "day", "used", "reserved", "files", "own_limit")
     list_filter = (PersonFilter, "day")
     date_hierarchy = "day"
     search_fields = ("person",)
@@ -101,7 +101,7 @@ class DailyUsageAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("person"), ordering="person")
     def who(self, usage: DailyUsage) -> str:
-        return usage.account_name or usage.person
+        return usage.who
 
     @admin.display(description=_("used"), ordering="used_bytes")
     def used(self, usage: DailyUsage) -> str:

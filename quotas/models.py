@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from quotas.fields import FileTypeField, NetworkField
@@ -280,4 +281,9 @@ class DailyUsage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.person} {self.day}"
+        return f"{self.who}, {date_format(self.day)}"
+
+    @property
+    def who(self) -> str:
+        """The person as admins know them: an address, an account's name, or the key of an account that is gone."""
+        return self.account_name or self.person.removeprefix(ADDRESS)

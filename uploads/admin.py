@@ -78,7 +78,6 @@ class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
         "filename",
         "shown_state",
         "shown_size",
-        "shown_percent",
         "last_error",
         "shown_sender",
         "created_at",

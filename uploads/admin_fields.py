@@ -14,7 +14,7 @@ from quotas.sizes import short_size
 from uploads import shown
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.shown import Look
-from uploads.states import TERMINAL
+from uploads.states import ACTIVE, TERMINAL
 
 FIELDSETS: Any = (
     (
@@ -39,6 +39,8 @@ FIELDSETS: Any = (
     ),
     (_("Digests"), {"fields": ("storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
 )
+# Who did it, where it was none of the people.
+ACTORS = {"sender": _("sender"), "server": _("server"), "cleanup": _("cleanup")}
 FIELDS = tuple(field for _title, options in FIELDSETS for field in options["fields"])
 
 
@@ -59,7 +61,7 @@ def history_of(file: StoredFile) -> list[dict[str, Any]]:
             "words": shown.code_words(event.code),
             "code": event.code,
             "cause": event.detail,
-            "actor": event.actor,
+            "actor": sender_of(file) if event.actor == file.person else ACTORS.get(event.actor, event.actor),
         }
         for event in file.events.all()
     ]
@@ -106,7 +108,13 @@ class FileFields:
 
     @admin.display(description=_("size"), ordering="size")
     def shown_size(self, file: StoredFile) -> str:
-        return short_size(file.size)
+        """With how much of it is there, while that is not all or nothing."""
+        if file.status not in ACTIVE:
+            return short_size(file.size)
+        percent = shown.percent(now_of(file).stored(file), file.size)
+        return format_html(
+            "{}<br><small>{}</small>", short_size(file.size), _("%(percent)d %% stored") % {"percent": percent}
+        )
 
     @admin.display(description=_("size"))
     def exact_size(self, file: StoredFile) -> str:
@@ -129,12 +137,6 @@ class FileFields:
             place = _("place %(position)d, waits %(reason)s") % {"position": ticket.position, "reason": reason}
             return format_html('<span class="ddx-state ddx-{}">{}</span> <small>{}</small>', state, words, place)
         return format_html('<span class="ddx-state ddx-{}">{}</span>', state, words)
-
-    @admin.display(description=_("stored"))
-    def shown_percent(self, file: StoredFile) -> str:
-        if file.status in TERMINAL:
-            return "–"
-        return f"{shown.percent(now_of(file).stored(file), file.size)} %"
 
     @admin.display(description=_("sender"), ordering="owner__username")
     def shown_sender(self, file: StoredFile) -> str:

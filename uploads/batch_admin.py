@@ -46,7 +46,7 @@ def look_at(some: list[Batch]) -> None:
 
 
 class BatchAdmin(OnlyLooking, admin.ModelAdmin):
-    list_display = ("__str__", "shown_status", "shown_files", "shown_size", "shown_sender", "created_at")
+    list_display = ("shown_name", "shown_status", "shown_files", "shown_size", "shown_sender", "created_at")
     list_filter = (("created_at", admin.DateFieldListFilter),)
     list_select_related = ("owner",)
     list_per_page = 50
@@ -59,6 +59,14 @@ class BatchAdmin(OnlyLooking, admin.ModelAdmin):
     readonly_fields = tuple(field for _title, options in FIELDSETS for field in options["fields"])
 
     # --- what is shown ---
+
+    @admin.display(description=_("batch"), ordering="title")
+    def shown_name(self, batch: Batch) -> str:
+        if batch.title:
+            return batch.title
+        files = summary_of(batch).files
+        words = ngettext("%(count)d file", "%(count)d files", files) % {"count": files}
+        return format_html("{}<br><small>{}</small>", words, str(batch.pk)[:8])
 
     @admin.display(description=_("state"))
     def shown_status(self, batch: Batch) -> str:

@@ -201,3 +201,13 @@ def test_links_lead_nobody_where_they_may_not_go(client: Client, used: User) -> 
 def test_an_address_that_nobody_knows_can_be_given_no_limit(admin_client: Client) -> None:
     DailyUsage.objects.create(person="address:unknown", day=timezone.now().date())
     assert "Give another limit" not in links(admin_client, "address:unknown")
+
+
+def test_a_person_is_shown_as_admins_know_them_and_not_by_a_key(admin_client: Client, used: User) -> None:
+    text = text_of(use(admin_client))
+    assert "192.0.2.7" in text
+    assert "address:" not in text
+    usage = DailyUsage.objects.filter(person="address:192.0.2.7").latest("day")
+    text = text_of(admin_client.get(reverse("admin:quotas_dailyusage_change", args=[usage.pk])))
+    assert "address:" not in text
+    assert text.count("Person:") == 1

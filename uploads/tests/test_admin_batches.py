@@ -1,6 +1,6 @@
 """Batches in the admin: what is shown, to whom, and what can be done."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -181,3 +181,18 @@ def test_cancelling_needs_post_and_the_csrf_token(admin_user):
     assert browser.get(cancel(batch)).status_code == 405
     assert browser.post(cancel(batch), {"confirmed": "yes"}).status_code == 403
     assert statuses(batch) == [Status.PENDING]
+
+
+def test_a_batch_without_a_title_is_named_by_what_is_in_it(admin):
+    batch = a_batch("completed", "pending", title="")
+    _names, html = batches_listed(admin)
+    assert ">2 files<br><small>" in html
+    assert f"<small>{str(batch.pk)[:8]}</small>" in html
+
+
+def test_no_time_can_be_taken_for_another(admin):
+    batch = a_batch("completed")
+    Batch.objects.filter(pk=batch.pk).update(created_at=datetime(2026, 3, 4, 17, 5, tzinfo=UTC))
+    _names, html = batches_listed(admin)
+    assert "4 Mar 2026, 17:05" in html
+    assert "All times are in UTC." in html

@@ -1,0 +1,1 @@
+"""How times are written by the server, one module a language; the pages' format.js writes its own alike."""

@@ -99,8 +99,9 @@ TARGETS = [
     Target(
         "cost growth: CPU per GiB at 100 uploads; acquire and release with 10,000 in the queue",
         "≤ 1.2 ×; ≤ 2 ×",
-        figure(scale.GROWTH, scale.SLOTS),
+        figure(scale.GROWTH, scale.SLOTS, scale.REDIS_SLOTS),
     ),
+    Target("slots in Redis, granted and given back", "measured: docs/capacity.md", figure(scale.REDIS_RATE)),
     Target("initiation, 20 uploads running", "p99 < 100 ms", figure(scale.INITIATION)),
     Target("an honest upload beside one hostile client, against alone", "≥ its share, 0.5 ×", figure(company.BESIDE)),
     Target("Drive path against rclone copyto", "≥ 1.5 ×", reason(NOT_YET)),

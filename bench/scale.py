@@ -5,17 +5,21 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import raw
 from bench.measure import FAILURES, MIB, make_file, work_folder
 from bench.peers import OurServer
 from devtools.processes import cpu_seconds_of, memory_of
+from devtools.redis import PrivateRedis
 from quotas.rules import SlotLimits
-from uploads.slots.manager import Claim
+from uploads.slots.admission import NodeMemory
+from uploads.slots.manager import Claim, SlotManager
 from uploads.slots.memory import MemorySlotManager
+from uploads.slots.redis import Caller, RedisSlotManager
+from uploads.slots.store import Store
 
 MANY = 100
 QUEUED = 500
@@ -39,8 +43,11 @@ class Figure:
     text: str
 
 
+WORKERS, LANES, RATE_SECONDS = 2, 16, 5.0
 SOCKET, BUSY = "memory of a queued socket", "memory of a busy upload"
-GROWTH, SLOTS, INITIATION = "processor time at 100 uploads", "slots with 10,000 waiting", "initiation with 20 running"
+GROWTH, INITIATION = "processor time at 100 uploads", "initiation with 20 running"
+SLOTS, REDIS_SLOTS = "slots with 10,000 waiting", "slots in Redis with 10,000 waiting"
+REDIS_RATE = "slots in Redis a second"
 
 
 class Waiting:
@@ -159,32 +166,126 @@ def fill_window(upload: Waiting, file: int, chunk: int) -> None:
         offset += chunk
 
 
-async def seconds_of_a_turn(waiting: int) -> float:
-    """How long it takes to acquire and to release a slot with so many uploads in the line."""
-    limits = SlotLimits(2, 2, queued=100_000, max_memory_percent=100, reserved_memory_bytes=0)
-    manager = MemorySlotManager(lambda: limits, AlwaysAdmits())
+ROOMY_LIMITS = SlotLimits(2, 2, queued=100_000, max_memory_percent=100, reserved_memory_bytes=0)
+
+
+async def fill_line(manager: SlotManager, waiting: int) -> None:
     for number in range(waiting + 2):
         await manager.acquire(Claim(f"u{number}", "owner", f"person {number // 10}", 1))
-    times = []
+
+
+async def seconds_of_a_turn(manager: SlotManager, number: int) -> float:
+    """How long it takes to ask for a slot, in vain, and to leave the line again."""
+    claim = Claim(f"late {number}", "owner", f"late person {number}", 1)
+    began = time.perf_counter()
+    await manager.acquire(claim)
+    await manager.release(claim.upload_id, claim.owner)
+    return time.perf_counter() - began
+
+
+async def growth(short: SlotManager, long: SlotManager) -> str:
+    """The turns of a short and of a long line, one by one in alternation, so that the machine's moods meet both."""
+    times: dict[int, list[float]] = {10: [], 10_000: []}
+    lines = {10: short, 10_000: long}
+    for waiting, manager in lines.items():
+        await fill_line(manager, waiting)
     for number in range(TURNS):
-        claim = Claim(f"late {number}", "owner", f"late person {number}", 1)
-        began = time.perf_counter()
-        await manager.acquire(claim)
-        await manager.release(claim.upload_id, claim.owner)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+        for waiting, manager in lines.items():
+            times[waiting].append(await seconds_of_a_turn(manager, number))
+    for manager in lines.values():
+        await manager.close()
+    few, many = (statistics.median(of) for of in times.values())
+    return f"{many / few:.2f} × ({few * 1e6:.0f} to {many * 1e6:.0f} µs)"
 
 
 class AlwaysAdmits:
-    ceiling = 2**62
+    ceiling = 2**50
 
     def admits(self, window: int, promised: int) -> bool:
         return True
 
+    def figures(self) -> NodeMemory:
+        return NodeMemory(self.ceiling, self.ceiling, 0)
+
+
+class NeverSeen:
+    """No run of Redis was seen before."""
+
+    async def last(self) -> str:
+        return ""
+
+    async def keep(self, run: str) -> bool:
+        return True
+
+
+def memory_manager() -> MemorySlotManager:
+    return MemorySlotManager(lambda: ROOMY_LIMITS, AlwaysAdmits())
+
 
 def slot_growth(folder: Path, file: Path) -> str:
-    few, many = (asyncio.run(seconds_of_a_turn(waiting)) for waiting in (10, 10_000))
-    return f"{many / few:.2f} × ({few * 1e6:.0f} to {many * 1e6:.0f} µs)"
+    return asyncio.run(growth(memory_manager(), memory_manager()))
+
+
+def redis_manager(url: str, worker: str = "bench", limits: SlotLimits = ROOMY_LIMITS) -> RedisSlotManager:
+    return RedisSlotManager(
+        Store({"address": url}, seconds=10),
+        lambda: limits,
+        AlwaysAdmits(),
+        NeverSeen(),
+        caller=Caller("bench", worker),
+        tell=lambda others: None,
+        lease_seconds=3600,
+    )
+
+
+def redis_slot_growth(folder: Path, file: Path) -> str:
+    one, other = PrivateRedis(), PrivateRedis()
+
+    async def measured() -> str:
+        return await growth(redis_manager(one.url), redis_manager(other.url))
+
+    try:
+        return asyncio.run(measured())
+    finally:
+        one.stop()
+        other.stop()
+
+
+async def _turns(url: str, worker: int, until: float) -> int:
+    """Turns of acquire and release, several at a time, until the clock says `until`."""
+    manager, turns = redis_manager(url, f"worker {worker}", replace(ROOMY_LIMITS, all_uploads=1000)), 0
+
+    async def one(lane: int) -> None:
+        nonlocal turns
+        while time.monotonic() < until:
+            claim = Claim(f"{worker} {lane} {turns}", "owner", f"person {worker} {lane}", 1)
+            await manager.acquire(claim)
+            await manager.release(claim.upload_id, claim.owner)
+            turns += 1
+
+    await asyncio.gather(*(one(lane) for lane in range(LANES)))
+    await manager.close()
+    return turns
+
+
+def turns_of_a_worker(url: str, worker: int, until: float) -> int:
+    return asyncio.run(_turns(url, worker, until))
+
+
+def redis_rate(folder: Path, file: Path) -> str:
+    """Slots granted and given back in a second by several workers; and what of it is Redis's own work."""
+    redis = PrivateRedis()
+    try:
+        with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
+            began, before = time.monotonic() + SETTLE_SECONDS, cpu_seconds_of(redis.pid)
+            until = began + RATE_SECONDS
+            jobs = [pool.submit(turns_of_a_worker, redis.url, worker, until) for worker in range(WORKERS)]
+            turns = sum(job.result() for job in jobs)
+        each = (cpu_seconds_of(redis.pid) - before) / turns
+        most = f"Redis itself {each * 1e6:.0f} µs each: {1 / each:.0f} grants/s at most"
+        return f"{turns / RATE_SECONDS:.0f} grants/s by {WORKERS} workers here; {most}"
+    finally:
+        redis.stop()
 
 
 WAYS: dict[str, Callable[[Path, Path], str]] = {
@@ -192,6 +293,8 @@ WAYS: dict[str, Callable[[Path, Path], str]] = {
     BUSY: busy_upload,
     GROWTH: cost_growth,
     SLOTS: slot_growth,
+    REDIS_SLOTS: redis_slot_growth,
+    REDIS_RATE: redis_rate,
     INITIATION: initiation,
 }
 

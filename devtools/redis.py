@@ -46,6 +46,10 @@ class PrivateRedis:
         self._start()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _start(self) -> None:
         for _ in range(START_TRIES):
             self.port = free_port()

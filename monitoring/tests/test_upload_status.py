@@ -7,9 +7,12 @@ from channels.db import database_sync_to_async
 from django.utils import timezone
 
 from monitoring import snapshot
-from monitoring.snapshot import read_last_hour, read_today
+from monitoring.snapshot import memory_state, read_last_hour, read_today
 from monitoring.state import LastHour, Today
 from monitoring.tests.files import a_file, an_event
+from uploads.slots.admission import MemoryReading
+from uploads.slots.keeper import get_keeper
+from uploads.slots.manager import LeaseView, SlotSnapshot
 from uploads.states import Status
 
 ADDRESS = "/api/v1/system/upload-status"
@@ -82,6 +85,21 @@ async def test_it_names_nobody_and_no_file(async_client):
 async def test_it_stands_on_the_openapi_page(async_client):
     schema = (await async_client.get("/api/openapi.json")).json()
     assert ADDRESS in schema["paths"]
+
+
+async def test_memory_promised_on_another_machine_is_none_of_ours(monkeypatch):
+    keeper = get_keeper()
+    monkeypatch.setattr(keeper._backing, "node", "here")
+    reading = MemoryReading(10**12, 10**12, 0, 0.0, "machine")
+    monkeypatch.setattr(keeper.admission, "reading", lambda: reading)
+    ceiling = keeper.admission.ceiling
+
+    def promised_on(node):
+        lease = LeaseView("f", "ann", ceiling, 1, 3.0, 27.0, True, node)
+        return memory_state(SlotSnapshot("redis", True, 20, 5, (lease,), ()))
+
+    assert not promised_on("here").admitting
+    assert promised_on("elsewhere").admitting
 
 
 @pytest.mark.django_db

@@ -11,6 +11,7 @@ from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 PAUSE_SECONDS = 1.0
+LAST_WORDS_SECONDS = 2.0
 LAYER_ERRORS = (RedisError, OSError, ChannelFull)
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,9 @@ class Hints:
             self._listening.cancel()
 
     async def stop(self) -> None:
+        """For good, once those who are to be told have been told."""
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=LAST_WORDS_SECONDS)
         for task in (self._listening, self._telling):
             if task is not None:
                 task.cancel()

@@ -33,6 +33,7 @@ from uploads.slots.manager import (
     Standing,
     TicketView,
     Waiting,
+    WaitingFor,
 )
 from uploads.slots.replies import Line, Reply, granted
 from uploads.slots.store import Store
@@ -140,7 +141,7 @@ class RedisSlotManager(SlotManager):
             reply = await self._call("standing", *_claimed(some, known), about=about)
             for (upload_id, owner), mine, answer in zip(some, known, reply.answer, strict=True):
                 standings.append(self._told(mine, reply, answer))
-                if answer is None:
+                if not answer:
                     self._forget(upload_id, owner)
         return standings
 
@@ -274,12 +275,12 @@ class RedisSlotManager(SlotManager):
             PLACES_PER_PERSON,
         ]
 
-    def _told(self, mine: Mine, reply: Reply, answer: Sequence[Any] | None) -> Standing:
+    def _told(self, mine: Mine, reply: Reply, answer: Sequence[Any]) -> Standing:
         """What this answer says of an upload of ours, or what a later one has said."""
         if reply.turn < mine.turn:
             return mine.standing
         mine.turn, mine.heard_at = reply.turn, asyncio.get_running_loop().time()
-        if answer is None:
+        if not answer:
             mine.standing = Absent()
             return mine.standing
         mine.fence, mine.ticket = answer[0], answer[1]
@@ -316,4 +317,5 @@ def _in_parts(holders: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str
 def _claimed(holders: Sequence[tuple[str, str]], known: Sequence[Mine]) -> Iterator[str | int]:
     """What the scripts are told of each holder (standing.lua)."""
     for (upload_id, owner), mine in zip(holders, known, strict=True):
-        yield from (upload_id, owner, mine.person, mine.window, mine.ticket, mine.fence)
+        paused = isinstance(mine.standing, Waiting) and mine.standing.waiting_for is WaitingFor.PAUSED
+        yield from (upload_id, owner, mine.person, mine.window, mine.ticket, mine.fence, int(paused))

@@ -29,7 +29,8 @@ class Reply:
     @classmethod
     def read(cls, raw: Sequence[Any]) -> "Reply":
         turn, now, run, recovery, held, changes, answer = raw
-        return cls(turn, now / 1000, run.decode(), recovery / 1000, held, tuple(_pairs(map(_text, changes))), answer)
+        told = tuple(_pairs(map(_text, changes)))
+        return cls(turn, now / 1000, run.decode(), recovery / 1000, held, told, msgpack.unpackb(answer, raw=True))
 
 
 def _text(value: bytes) -> str:
@@ -119,7 +120,7 @@ class Line:
 
     def found(self) -> LeaseView | TicketView | None:
         """The answer of `find`."""
-        if self.reply.answer is None:
+        if not self.reply.answer:
             return None
         packed, deadline, position, slots_of_person, among_own, own, all_ = self.reply.answer
         found = entry(msgpack.unpackb(packed), deadline)
@@ -153,8 +154,11 @@ class Line:
             healthy=True,
             total=self.limits.all_uploads,
             per_person=self.limits.per_person,
-            leases=tuple(self.lease(entries[upload]) for upload in texts(leases)),
-            tickets=tuple(self._tickets([entries[upload_at(place)] for place in line], slots, releases)),
+            # What the orders name and nobody has is for the check to tell of.
+            leases=tuple(self.lease(entries[upload]) for upload in texts(leases) if upload in entries),
+            tickets=tuple(
+                self._tickets([entries[at] for place in line if (at := upload_at(place)) in entries], slots, releases)
+            ),
             recovery_seconds=self.reply.recovery_seconds,
         )
 

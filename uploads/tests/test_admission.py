@@ -16,7 +16,16 @@ from devtools.client import Client
 from devtools.server_process import ServerProcess
 from quotas.rules import SlotLimits
 from uploads.intake.place import Place
-from uploads.slots.admission import Admission, MemoryReading, admits, buffer_limit, memory_bounds, tightest
+from uploads.slots.admission import (
+    Admission,
+    MemoryReading,
+    NodeMemory,
+    admits,
+    buffer_limit,
+    memory_bounds,
+    node_name,
+    tightest,
+)
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import Claim, Waiting, WaitingFor
 from uploads.slots.memory import MemorySlotManager
@@ -122,6 +131,37 @@ def test_a_group_without_a_limit_says_nothing(machine: Machine) -> None:
     machine.process_in("0::/user.slice")
     machine.group("user.slice", memory__max="max", memory__high="max", memory__current=15 * GIB, memory__stat="")
     assert machine.reading().source == "machine"
+
+
+def test_processes_that_share_memory_are_on_one_node_and_others_are_not(machine: Machine, tmp_path: Path) -> None:
+    boot = machine.proc / "sys" / "kernel" / "random"
+    boot.mkdir(parents=True)
+    (boot / "boot_id").write_text("3f2a\n")
+    machine.group("roomy", memory__max="max", memory__current=0, memory__stat="")
+    for name in ("one", "other"):
+        machine.group(name, memory__max=GIB, memory__current=0, memory__stat="")
+    nodes = {}
+    for name in ("", "roomy", "one", "one", "other"):
+        machine.process_in(f"0::/{name}")
+        nodes[name] = node_name(machine.cgroups, machine.proc)
+    assert nodes[""] == nodes["roomy"] == "3f2a"  # of the machine
+    assert nodes["one"] == f"3f2a.{(machine.cgroups / 'one').stat().st_ino}"
+    assert len(set(nodes.values())) == 3
+    inside = tmp_path / "inside"  # a container sees its own tree only, and the same number
+    inside.symlink_to(machine.cgroups / "one")
+    machine.process_in("0::/docker/0123456789ab")
+    assert node_name(inside, machine.proc) == nodes["one"]
+
+
+def test_what_is_told_of_a_node_is_what_its_own_decision_goes_by(machine: Machine) -> None:
+    admission = Admission(
+        lambda: LIMITS, lambda: 3 * WINDOW, bounds=lambda: memory_bounds(machine.cgroups, machine.proc)
+    )
+    assert admission.figures() == NodeMemory(12 * GIB - LIMITS.reserved_memory_bytes, 800 * MIB, 3 * WINDOW)
+    machine.available(GIB)  # more than 80 percent in use
+    full = Admission(lambda: LIMITS, lambda: 0, bounds=lambda: memory_bounds(machine.cgroups, machine.proc))
+    assert full.figures().free == -1
+    assert not full.admits(1, 0)
 
 
 def test_a_throttling_limit_counts_as_a_limit(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,14 +11,17 @@ import redis
 from structlog.testing import capture_logs
 
 from devtools.redis import PrivateRedis
+from directdrivex.env import redis_layer
 from quotas.rules import SlotLimits
 from uploads.slots import scripts
 from uploads.slots.admission import NodeMemory
+from uploads.slots.keeper import SlotKeeper
 from uploads.slots.manager import (
     Absent,
     Claim,
     Granted,
     LeaseView,
+    QueueFullError,
     SlotsUnavailableError,
     Waiting,
     WaitingFor,
@@ -204,6 +208,88 @@ async def test_fences_and_tickets_grow_even_where_redis_forgot_them(
     assert isinstance(before, Granted)
     assert isinstance(after, Granted)
     assert after.fence > before.fence
+
+
+async def test_a_paused_upload_is_paused_still_where_redis_forgot_it(
+    workers: Callable[..., Worker], redis_url: str
+) -> None:
+    worker = workers()
+    await worker.ask("f")
+    await worker.manager.pause("f")
+    await worker.standing("f")
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    assert (await worker.standing("f")).waiting_for is WaitingFor.PAUSED
+    assert await worker.manager.unpause("f")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_whatever_redis_forgets_no_more_hold_a_slot_than_may(
+    settings: Any, own_redis: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three workers, whose uploads run on for as long as they may believe that they have a slot."""
+    settings.CHANNEL_LAYERS = {"default": redis_layer(own_redis.url)}
+    settings.SLOT_LEASE_SECONDS = 2.4
+    memo = Memo()
+    monkeypatch.setattr("uploads.slots.backing.DatabaseRuns", lambda: memo)
+    limits = SlotLimits(4, 2, 500, 100, 0)
+    monkeypatch.setattr("quotas.services.slot_limits", lambda: limits)
+    workers, newcomers = [SlotKeeper(limits) for _ in range(3)], SlotKeeper(limits)
+    holding: dict[str, set[str]] = {}  # upload -> the holds that believe to have its slot
+    ended, most, over = 0, 0, False
+
+    async def upload(slots: SlotKeeper, number: int) -> None:
+        nonlocal ended, most
+        name, person = f"f{number}", f"person{number % 4}"
+        while not over:
+            try:
+                hold = await slots.enter(name, person, WINDOW)
+            except SlotsUnavailableError:
+                await asyncio.sleep(0.1)
+                continue
+            while not over and not hold.over and not isinstance(hold.standing, Granted):
+                with suppress(SlotsUnavailableError):
+                    await hold.changed(1)
+            if over or hold.over:
+                with suppress(SlotsUnavailableError):
+                    await hold.release()
+                continue
+            holding.setdefault(name, set()).add(hold.owner)
+            most = max(most, len(holding))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.2):
+                    await hold.lost.wait()
+            holding.pop(name, None)
+            ended += 1
+            with suppress(SlotsUnavailableError):
+                await hold.release()
+
+    async def end(uploads: int) -> None:
+        enough = ended + uploads
+        async with asyncio.timeout(30):
+            while ended < enough:
+                await asyncio.sleep(0.02)
+
+    async def faults() -> None:
+        nonlocal over
+        for turn in range(2):
+            await end(5)
+            await asyncio.to_thread(own_redis.kill)
+            own_redis.forget()
+            await asyncio.to_thread(own_redis.revive)
+            for number in range(4):  # who comes to an empty Redis must find no slot free
+                tasks.create_task(upload(newcomers, 100 + 10 * turn + number))
+        await end(8)
+        over = True
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(12):
+            tasks.create_task(upload(workers[number % 3], number))
+        tasks.create_task(faults())
+    assert most == 4
+    assert await workers[0].check() == []
+    for slots in (*workers, newcomers):
+        await slots.stop()
 
 
 # --- a Redis that is away (slots.md 8) ---
@@ -408,6 +494,57 @@ async def test_what_a_dead_worker_held_is_free_for_the_others_after_a_lease(work
     assert await dead.renew("held") == {"held"}
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_on_several_nodes_no_invariant_breaks(private_redis: PrivateRedis, seed: int) -> None:
+    chance, rig = random.Random(seed), redis_rig(private_redis.url)
+    nodes = [Node(room=4 * WINDOW, ceiling=4 * WINDOW) for _ in range(3)]
+    managers = []
+    for number, node in enumerate(nodes * 2):
+        manager = redis_manager(private_redis.url, rig, Caller(f"node{number % 3}", f"worker{number}"))
+        manager._admission = node
+        managers.append(manager)
+    owners: dict[str, tuple[RedisSlotManager, str]] = {}
+    rig.limit(all_uploads=6, per_person=3, queued=30)
+    for step in range(250):
+        upload = f"f{chance.randrange(24)}"
+        manager, owner = owners.get(upload, (managers[0], "nobody"))
+        match chance.randrange(14):
+            case 0 | 1 | 2 | 3:
+                manager, owner = chance.choice(managers), f"owner{step}"
+                person, window = f"person{int(upload[1:]) % 7}", WINDOW * chance.choice([1, 1, 1, 2, 5])
+                with suppress(QueueFullError):
+                    await manager.acquire(Claim(upload, owner, person, window))
+                    owners[upload] = manager, owner
+            case 4 | 5:
+                await manager.release(upload, owner)
+            case 6:
+                await manager.standing(upload, owner)
+            case 7:
+                await manager.detach(upload, owner, chance.choice([0, 4, 15]))
+            case 8:
+                await chance.choice([manager.pause, manager.unpause, manager.to_front, manager.take_away])(upload)
+            case 9:
+                for each in managers:
+                    mine = [(name, owner) for name, (whose, owner) in owners.items() if whose is each]
+                    if chance.random() < 0.9:
+                        await each.renew(mine)
+                        await each.standings(mine)
+            case 10:
+                rig.clock.advance(chance.choice([0.1, 2, 5, 6]))
+            case 11:
+                rig.limit(all_uploads=chance.randrange(9), per_person=chance.randrange(1, 4))
+            case 12:
+                node = chance.choice(nodes)
+                node.room, node.held = WINDOW * chance.randrange(-1, 6), WINDOW * chance.randrange(3)
+                node.ceiling = WINDOW * chance.randrange(1, 5)
+            case 13:
+                await chance.choice(managers).tick()
+        assert await chance.choice(managers).check() == [], step
+    for manager in managers:
+        await manager.close()
+    await rig.manager.close()
+
+
 # --- a cluster ---
 
 
@@ -452,12 +589,10 @@ async def test_every_script_runs_on_a_cluster(workers: Callable[..., Worker]) ->
 # --- what runs beside it ---
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_redis_that_may_forget_slots_is_told_of_in_the_log(
     settings: Any, own_redis: PrivateRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from directdrivex.env import redis_layer
-    from uploads.slots.keeper import SlotKeeper
-
     settings.CHANNEL_LAYERS = {"default": redis_layer(own_redis.url)}
     monkeypatch.setattr("uploads.slots.backing.DatabaseRuns", Memo)
     monkeypatch.setattr("quotas.services.slot_limits", lambda: LIMITS)

@@ -91,7 +91,9 @@ class Upload:
 
 
 @pytest.fixture
-async def keeper(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SlotKeeper]:
+async def keeper(
+    backend: str, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SlotKeeper]:
     settings.DATA_DIR = tmp_path
     settings.DISCONNECT_GRACE_SECONDS = 0.2
     settings.UPLOAD_CHUNK_BYTES = CHUNK
@@ -145,7 +147,11 @@ async def something_happens(chance: random.Random, uploads: list[Upload], keeper
         await asyncio.sleep(chance.random() * 0.05)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("backend", "seed"),
+    [*(("memory", seed) for seed in range(8)), *(("redis", seed) for seed in range(4))],
+    indirect=["backend"],
+)
 async def test_whatever_happens_nothing_stays_held_and_every_upload_comes_to_its_end(
     keeper: SlotKeeper, seed: int
 ) -> None:

@@ -49,4 +49,4 @@ if is_new and entry.fence == 0 then
     return finish(crowded and 'person' or 'all')
   end
 end
-return finish(standing_of(entry))
+return finish(standing_of(entry), count(TURNS))

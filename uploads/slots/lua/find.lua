@@ -2,7 +2,7 @@
 --
 -- KEYS, ARGV[1] to [12]: shared/given.lua
 -- ARGV[13] upload
--- answer: null, or {entry, when it lapses, position, slots of the person, position among own, own releases, all releases}
+-- answer: false, or {entry, when it lapses, position, slots of the person, position among own, own releases, all releases}
 
 begin()
 grant()

@@ -6,7 +6,7 @@
 
 begin()
 local gone = {}
-for first = OWN, #ARGV, 6 do
+for first = OWN, #ARGV, CLAIMED do
   local claimed = claimed_in(first)
   local entry = owned(claimed)
   if not entry then

@@ -6,9 +6,14 @@
 
 local done, held, waiting = {}, {}, {}
 local kept = redis.call('HGETALL', ENTRIES)
-local deadlines = {}
+local entries, deadlines = {}, {}
 for index = 1, #kept, 2 do
   local entry = cmsgpack.unpack(kept[index + 1])
+  if not entries[entry.upload] or kept[index] == entry.upload then
+    entries[entry.upload] = entry
+  end
+end
+for _, entry in pairs(entries) do
   deadlines[entry.upload] = tonumber(redis.call('ZSCORE', DEADLINES, entry.upload)) or now + LEASE
   if deadlines[entry.upload] <= now then
     done[#done + 1], done[#done + 2] = entry.upload, entry.fence > 0 and 'lease' or 'place'

@@ -19,7 +19,7 @@
 --   16 state      hash        run_id, recovers_at, caps, front
 --   17 tickets    string      the last ticket
 --   18 fences     string      the last fence
---   19 turns      string      the number of this call among all
+--   19 turns      string      the number of the latest answer that told somebody's standing
 --
 -- ARGV, the same for all; a verb's own begin at 13:
 --    1 the caller's node, '' for one without uploads    7 the cap of a person
@@ -29,8 +29,9 @@
 --    5 bytes of windows that the caller's uploads hold 11 milliseconds in which a grant must be claimed
 --    6 the cap of all                                  12 places that a person may have
 --
--- Every script returns {turn, now, run, milliseconds of recovery left, slots held, changes, answer}; `changes` names
--- by turns the worker and the upload whose standing is another now.
+-- Every script returns {turn or 0, now, run, milliseconds of recovery left, slots held, changes, answer}; `changes` names
+-- by turns the worker and the upload whose standing is another now, `answer` is the verb's own, packed: clients read ten
+-- thousand values from one string much faster than one by one.
 --
 -- An entry: upload, owner, worker, person, node, window, ticket, front, paused, absent, connected, since, fence. It is a
 -- lease once its fence is above 0, a place otherwise; the fields mean what they do in entry.py. Moments are milliseconds.
@@ -87,7 +88,8 @@ local function changed(entry)
   changes[#changes + 1] = entry.upload
 end
 
--- Only grows: one that was lost with the rest begins at the time, which is above what was counted before.
+-- Only grows. It begins at the time, which is above whatever was counted before Redis lost it: nobody counts a thousand
+-- a second for long.
 local function count(counter)
   local number = redis.call('INCR', counter)
   if number == 1 then

@@ -51,8 +51,9 @@ local function standing_of(entry)
   }
 end
 
-local function finish(answer)
+-- `turn` is above 0 where the answer tells somebody's standing: of two on their way the later is true.
+local function finish(answer, turn)
   write_back()
   local recovery_left = math.max(0, recovers_at - now)
-  return {count(TURNS), now, RUN, recovery_left, redis.call('ZCARD', LEASES), changes, answer}
+  return {turn or 0, now, RUN, recovery_left, redis.call('ZCARD', LEASES), changes, cmsgpack.pack(answer)}
 end

@@ -95,8 +95,9 @@ local function lapse()
     local entry = entry_of(upload)
     if entry then
       drop(entry)
-    else
+    else  -- nothing is known of it any more: the check will have found it
       redis.call('ZREM', DEADLINES, upload)
+      redis.call('ZREM', LEASES, upload)
     end
   end
 end

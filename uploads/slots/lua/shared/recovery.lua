@@ -7,12 +7,17 @@ recovers_at = tonumber(recovers_at) or 0
 if kept_run ~= RUN then
   if kept_run or KNOWN_RUN ~= '' then
     recovers_at = now + LEASE
+    for _, counter in ipairs({TICKETS, FENCES, TURNS}) do
+      raise(counter, now)  -- above all that was counted before, also what is lost of it
+    end
   end
   redis.call('HSET', STATE, 'run_id', RUN, 'recovers_at', recovers_at)
 end
 local recovering = recovers_at > now
 
--- What a caller says that it has: the ticket, and the fence of its lease or 0.
+-- What a caller says that it has, in so many arguments: standing.lua names them.
+local CLAIMED = 7
+
 local function claimed_in(first)
   return {
     upload = ARGV[first],
@@ -21,14 +26,15 @@ local function claimed_in(first)
     window = tonumber(ARGV[first + 3]),
     ticket = tonumber(ARGV[first + 4]),
     fence = tonumber(ARGV[first + 5]),
+    paused = ARGV[first + 6] == '1',
   }
 end
 
 local function restore(claimed)
   local entry = {
     upload = claimed.upload, owner = claimed.owner, worker = WORKER, person = claimed.person, node = NODE,
-    window = claimed.window, ticket = claimed.ticket, front = 0, paused = false, absent = false, connected = true,
-    since = now, fence = 0,
+    window = claimed.window, ticket = claimed.ticket, front = 0, paused = claimed.paused, absent = false,
+    connected = true, since = now, fence = 0,
   }
   raise(TICKETS, claimed.ticket)
   keep_until(entry, now + LEASE)

@@ -146,12 +146,11 @@ def test_production_refuses_to_start_without_its_secrets(tmp_path: Path, missing
 
 
 @pytest.mark.parametrize("key", ["secret", GOOD_KEY[:49], "x" * 80, f"django-insecure-{GOOD_KEY}"])
-def test_production_refuses_a_secret_that_can_be_guessed(tmp_path: Path, key: str) -> None:
+def test_production_warns_of_a_secret_that_can_be_guessed(tmp_path: Path, key: str) -> None:
     values = {"ENVIRONMENT": "production", "SECRET_KEY": key, "ALLOWED_HOSTS": "example.org"}
     done = manage("prepare", DATA_DIR=str(tmp_path), **values)
-    assert done.returncode == 1
-    assert "SECRET_KEY is easily guessed; production needs at least 50 random characters." in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+    assert "SECRET_KEY is easily guessed" in done.stderr
 
 
 @BOTH_SERVERS

@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from quotas.forms import SIZES
-from quotas.sizes import short_size
+from quotas.sizes import exact_size, short_size
 from uploads import drive_accounts, drive_consent
 from uploads.admin_fields import exact
 from uploads.drive_accounts import Shown
@@ -47,6 +47,14 @@ CIRCUITS: dict[State, Any] = {
 }
 WORKS = _("The account “%(account)s” works.")
 TROUBLE = _("The account “%(account)s” is in trouble: %(sentence)s (%(cause)s)")
+
+
+def when(shown: Shown) -> str:
+    """Until when it is so; a failing one is tried again then, and may fail on."""
+    if shown.until is None:
+        return ""
+    text = _("tried again at %(moment)s UTC") if shown.condition is Condition.FAILING else _("until %(moment)s UTC")
+    return text % {"moment": date_format(shown.until, "SHORT_DATETIME_FORMAT")}
 
 
 def of(account: DriveAccount) -> Shown:
@@ -134,7 +142,7 @@ class DriveAccountAdmin(admin.ModelAdmin):
         if account is not None:
             context |= {
                 "shown": of(account),
-                "circuit": CIRCUITS[of(account).circuit],
+                "when": when(of(account)),
                 "may_change": self.has_change_permission(request, account),
                 "by_consent": account.kind == Kind.OAUTH,
                 "redirect_uri": drive_consent.redirect_uri(request),
@@ -147,7 +155,7 @@ class DriveAccountAdmin(admin.ModelAdmin):
         state = format_html('<span class="ddx-state ddx-{}">{}</span>', TONES.get(shown.condition, "none"), shown.words)
         notes = []
         if shown.until:
-            notes.append(_("until %(moment)s UTC") % {"moment": date_format(shown.until, "SHORT_DATETIME_FORMAT")})
+            notes.append(when(shown))
         if shown.trouble and shown.condition is not Condition.OFF:
             notes.append(shown.sentence)
         return format_html("{} <small>{}</small>", state, " · ".join(map(str, notes))) if notes else state
@@ -165,7 +173,7 @@ class DriveAccountAdmin(admin.ModelAdmin):
     @admin.display(description=_("last 24 hours"))
     def shown_day(self, account: DriveAccount) -> str:
         shown = of(account)
-        words = {"used": short_size(shown.used), "budget": short_size(account.daily_bytes)}
+        words = {"used": short_size(shown.used), "budget": exact_size(account.daily_bytes)}
         if shown.reserved:
             return _("%(used)s of %(budget)s, %(reserved)s reserved") % {
                 **words,

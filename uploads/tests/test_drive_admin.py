@@ -214,7 +214,7 @@ def test_the_list_tells_how_each_account_stands(admin: Client, drive: EmulatorPr
     assert "works" in rows["is well"]
     assert "5 GiB" in rows["is well"]
     assert "switched off" in rows["is off"]
-    assert re.search(r"failing until .* UTC · Calls to Drive fail", rows["is failing"])
+    assert re.search(r"failing tried again at .* UTC · Calls to Drive fail", rows["is failing"])
     assert re.search(r"full until .* UTC · Drive says that it has no room left", rows["is full"])
     assert re.search(r"day spent until .* UTC", rows["is spent"])
     assert "not asked yet" in rows["is new"]

@@ -31,7 +31,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_it_shows_what_is_known_without_asking_anybody(capsys: Any, settings: Any) -> None:
     settings.GDRIVE_TOKEN_URL = "http://127.0.0.1:9/token"
     oauth_account("films", room_bytes=3 * GIB)
-    assert "films (oauth): unknown, 3 GiB free, 0 B of 698 GiB used in 24 h" in said(capsys)
+    assert "films (oauth): unknown, 3 GiB free, 0 B of 750 GB used in 24 h" in said(capsys)
 
 
 def test_a_check_tells_the_health_and_the_room_of_each(capsys: Any, drive: EmulatorProcess) -> None:

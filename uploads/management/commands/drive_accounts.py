@@ -4,7 +4,7 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from quotas.sizes import short_size
+from quotas.sizes import exact_size, short_size
 from uploads import drive_accounts
 from uploads.drive_accounts import Shown
 from uploads.drive_models import DriveAccount
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         until = f" until {shown.until:%Y-%m-%d %H:%M} UTC" if shown.until else ""
         self.stdout.write(
             f"{row.name} ({row.identity or row.kind}): {shown.condition.value}{until}, {room}, "
-            f"{short_size(shown.used)} of {short_size(row.daily_bytes)} used in 24 h"
+            f"{short_size(shown.used)} of {exact_size(row.daily_bytes)} used in 24 h"
         )
         if shown.trouble and shown.condition is not Condition.OFF:
             self.stdout.write(f"  {shown.sentence} ({row.last_error})")

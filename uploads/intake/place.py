@@ -44,6 +44,11 @@ class Place:
     def granted(self) -> bool:
         return isinstance(self.standing, Granted)
 
+    async def postpone(self, seconds: float) -> None:
+        """The storage takes the upload in `seconds` at the earliest; 0: it may be tried. Raises the slots' errors."""
+        if self._hold is not None:
+            await self._hold.postpone(seconds)
+
     def hand_over(self) -> Hold:
         """Give the hold to somebody else, who releases it."""
         assert self._hold is not None

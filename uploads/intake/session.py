@@ -195,9 +195,9 @@ class UploadSession(Mailbox):
                 raise InvalidRequest("type", _("While in line, only `cancel` is allowed."))
 
     async def _wait_for_storage(self, place: Place, spent: BudgetSpentError) -> None:
-        """No account takes this file before a known time: tell so, hold no slot meanwhile, and come to the line again.
+        """No account takes this file before a known time: give the slot back and wait with the ticket.
 
-        It comes back every minute, since an admin may have made room.
+        It tries again every minute, since an admin may have made room.
         """
         self.halted = self._ready
         if self.transfer is not None:
@@ -205,13 +205,15 @@ class UploadSession(Mailbox):
         await self.stop_tasks()
         if self.transfer is not None:
             await self.transfer.partial.close()
-        await place.give_up(keep=False)
         wait = max(1.0, (spent.until - timezone.now()).total_seconds())
-        await self._connection.send(protocol.queued_message(1, WaitingFor.STORAGE, round(wait)))
-        wake = time.monotonic() + min(wait, STORAGE_POLL_SECONDS)
-        while (left := wake - time.monotonic()) > 0:
-            if (event := await self.next_within(left)) is not None:
-                await self._handle_in_line(event)
+        await place.postpone(wait)
+
+        async def try_again() -> None:
+            await asyncio.sleep(min(wait, STORAGE_POLL_SECONDS))
+            await place.postpone(0)
+            self.put(SlotChanged())
+
+        self.spawn(try_again())
 
     async def _receive(self, rewound: RewindError | None, *, told: bool) -> None:
         """Take bytes until they are all there and verified. `told`: the client was told to wait before this.

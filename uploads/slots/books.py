@@ -61,11 +61,19 @@ class Books:
         entry.since, entry.paused, entry.absent = now, paused, absent
         self.line.add(entry)
 
-    def move(self, entry: Entry, *, paused: bool | None = None, absent: bool | None = None) -> None:
+    def move(
+        self,
+        entry: Entry,
+        *,
+        paused: bool | None = None,
+        absent: bool | None = None,
+        stored_from: float | None = None,
+    ) -> None:
         """Change what a waiting entry is."""
         self.line.remove(entry)
         entry.paused = entry.paused if paused is None else paused
         entry.absent = entry.absent if absent is None else absent
+        entry.stored_from = entry.stored_from if stored_from is None else stored_from
         self.line.add(entry)
 
     def to_front(self, entry: Entry) -> None:

@@ -14,6 +14,8 @@ class Place:
     paused: bool = False
     # A grant went unclaimed: the place stays, and is passed over until its owner is heard of.
     absent: bool = False
+    # The storage takes it not before this moment; it is passed over until its owner comes again.
+    stored_from: float = 0.0
 
     @property
     def key(self) -> tuple[bool, int, int]:
@@ -22,7 +24,7 @@ class Place:
 
     @property
     def can_run(self) -> bool:
-        return not (self.paused or self.absent)
+        return not (self.paused or self.absent or self.stored_from)
 
 
 @dataclass(eq=False)

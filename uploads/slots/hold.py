@@ -51,6 +51,12 @@ class Hold:
             if not self.over:
                 self.take(standing)
 
+    async def postpone(self, seconds: float) -> None:
+        """Wait with the ticket until the storage takes the upload, in `seconds`; 0: it may be tried again."""
+        if not self.over:
+            await self._manager.postpone(self.upload_id, self.owner, seconds)
+            await self.refresh()
+
     async def release(self) -> None:
         """Give slot or place back at once."""
         self._end()

@@ -157,6 +157,14 @@ class SlotManager(ABC):
         """The connection was lost: keep its slot or place for `seconds`, for its own return by `acquire`."""
 
     @abstractmethod
+    async def postpone(self, upload_id: str, owner: str, seconds: float) -> bool:
+        """The storage takes this upload not before `seconds`: its slot goes back, and it waits with its ticket.
+
+        It is passed over, and told the time (`storage`), until its owner postpones it by 0 or a new one takes it over.
+        False, and no change, where this owner has none.
+        """
+
+    @abstractmethod
     async def take_away(self, upload_id: str) -> bool:
         """An admin releases a slot or place, whoever owns it; its owner finds itself `Absent`."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil
 from typing import Protocol
 
 from quotas.rules import SlotLimits
@@ -111,6 +112,18 @@ class MemorySlotManager(SlotManager):
         if entry is not None and entry.connected:
             entry.connected, entry.expires_at = False, now + seconds
             self._books.watch(entry)
+
+    async def postpone(self, upload_id: str, owner: str, seconds: float) -> bool:
+        now = self._now()
+        entry = self._owned(upload_id, owner)
+        if entry is None:
+            return False
+        if entry.holds:
+            self._books.back_to_line(entry, now)
+        self._books.move(entry, absent=False, stored_from=now + seconds if seconds else 0.0)
+        self._news[upload_id].set()
+        self._grant(now)
+        return True
 
     async def take_away(self, upload_id: str) -> bool:
         now = self._now()
@@ -242,8 +255,8 @@ class MemorySlotManager(SlotManager):
         entry.owner, entry.connected, entry.expires_at = owner, True, now + self._lease_seconds
         if entry.holds:
             self._books.new_fence(entry)
-        elif entry.absent:
-            self._books.move(entry, absent=False)
+        elif entry.absent or entry.stored_from:
+            self._books.move(entry, absent=False, stored_from=0.0)
             self._grant(now)
 
     def _claimed(self, entry: Entry, now: float) -> Granted | Waiting:
@@ -285,6 +298,8 @@ class MemorySlotManager(SlotManager):
         limits = self._limits()
         if entry.paused:
             return WaitingFor.PAUSED
+        if entry.stored_from:
+            return WaitingFor.STORAGE
         if self._books.line.granted[entry.person] >= limits.per_person:
             return WaitingFor.USER_SLOTS
         if self._memory_refused and len(self._books.leases) < limits.all_uploads:
@@ -295,6 +310,8 @@ class MemorySlotManager(SlotManager):
         line, turnover = self._books.line, self._books.turnover
         if reason is WaitingFor.USER_SLOTS:
             return turnover.seconds(line.position_among_own(entry), now, entry.person)
+        if reason is WaitingFor.STORAGE:
+            return max(0, ceil(entry.stored_from - now))
         if reason is WaitingFor.GLOBAL_SLOTS:
             return turnover.seconds(line.position(entry), now)
         return None  # neither an admin's pause nor the machine's memory has a timetable

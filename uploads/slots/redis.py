@@ -184,6 +184,10 @@ class RedisSlotManager(SlotManager):
         await self._call("detach", *_claimed([(upload_id, owner)], [mine]), round(1000 * seconds))
         self._forget(upload_id, owner)
 
+    async def postpone(self, upload_id: str, owner: str, seconds: float) -> bool:
+        claimed = _claimed([(upload_id, owner)], [self._known(upload_id, owner)])
+        return bool((await self._call("postpone", *claimed, round(1000 * seconds))).answer)
+
     async def take_away(self, upload_id: str) -> bool:
         return bool((await self._call("take_away", upload_id)).answer)
 

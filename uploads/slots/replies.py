@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import msgpack
@@ -70,6 +71,7 @@ def entry(fields: Mapping[str, Any], deadline: int | None, *, unclaimed: bool = 
         fields["front"],
         fields["paused"],
         fields["absent"],
+        fields["stored_from"] / 1000,
         owner=fields["owner"],
         window=fields["window"],
         since=fields["since"] / 1000,
@@ -93,9 +95,11 @@ class Line:
     reply: Reply
     limits: SlotLimits
 
-    def waiting_for(self, paused: bool, slots_of_person: int) -> WaitingFor:
+    def waiting_for(self, paused: bool, stored_from: float, slots_of_person: int) -> WaitingFor:
         if paused:
             return WaitingFor.PAUSED
+        if stored_from:
+            return WaitingFor.STORAGE
         if self.reply.recovery_seconds > 0:
             return WaitingFor.RECOVERY
         if slots_of_person >= self.limits.per_person:
@@ -104,8 +108,16 @@ class Line:
         return WaitingFor.MEMORY if self.reply.held < self.limits.all_uploads else WaitingFor.GLOBAL_SLOTS
 
     def eta(
-        self, reason: WaitingFor, position: int, among_own: int, own: Sequence[float], all_: Sequence[float]
+        self,
+        reason: WaitingFor,
+        stored_from: float,
+        position: int,
+        among_own: int,
+        own: Sequence[float],
+        all_: Sequence[float],
     ) -> int | None:
+        if reason is WaitingFor.STORAGE:
+            return max(0, ceil(stored_from - self.reply.now))
         if reason is WaitingFor.USER_SLOTS:
             return seconds_for(among_own, own, self.reply.now)
         if reason is WaitingFor.GLOBAL_SLOTS:
@@ -114,9 +126,11 @@ class Line:
 
     def waiting(self, answer: Sequence[Any]) -> Waiting:
         """The place in a standing."""
-        _, _, position, paused, slots_of_person, among_own, own, all_ = answer
-        reason = self.waiting_for(bool(paused), slots_of_person)
-        return Waiting(position, reason, self.eta(reason, position, among_own, _moments(own), _moments(all_)))
+        _, _, position, paused, moment, slots_of_person, among_own, own, all_ = answer
+        stored_from = moment / 1000
+        reason = self.waiting_for(bool(paused), stored_from, slots_of_person)
+        eta = self.eta(reason, stored_from, position, among_own, _moments(own), _moments(all_))
+        return Waiting(position, reason, eta)
 
     def found(self) -> LeaseView | TicketView | None:
         """The answer of `find`."""
@@ -126,10 +140,9 @@ class Line:
         found = entry(msgpack.unpackb(packed), deadline)
         if found.holds:
             return self.lease(found)
-        reason = self.waiting_for(found.paused, slots_of_person)
-        return self.ticket(
-            found, position, reason, self.eta(reason, position, among_own, _moments(own), _moments(all_))
-        )
+        reason = self.waiting_for(found.paused, found.stored_from, slots_of_person)
+        eta = self.eta(reason, found.stored_from, position, among_own, _moments(own), _moments(all_))
+        return self.ticket(found, position, reason, eta)
 
     def lease(self, entry: Entry) -> LeaseView:
         held, left = self.reply.now - entry.since, entry.expires_at - self.reply.now
@@ -170,8 +183,9 @@ class Line:
             person, among_own = waiting.person, 1 if waiting.front else ready.get(waiting.person, 0) + 1
             if waiting.can_run and not waiting.front:
                 ready[person] = among_own
-            reason = self.waiting_for(waiting.paused, slots.get(person, 0))
-            eta = self.eta(reason, position, among_own, releases.get(person, ()), releases.get("", ()))
+            reason = self.waiting_for(waiting.paused, waiting.stored_from, slots.get(person, 0))
+            own, all_ = releases.get(person, ()), releases.get("", ())
+            eta = self.eta(reason, waiting.stored_from, position, among_own, own, all_)
             yield self.ticket(waiting, position, reason, eta)
 
 

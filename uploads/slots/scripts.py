@@ -11,6 +11,7 @@ VERBS = (
     "renew",
     "release",
     "detach",
+    "postpone",
     "take_away",
     "pause",
     "unpause",

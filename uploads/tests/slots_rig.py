@@ -82,6 +82,9 @@ class Rig:
     async def detach(self, upload: str, seconds: float = 15.0) -> None:
         await self.manager.detach(upload, self.owners[upload], seconds)
 
+    async def postpone(self, upload: str, seconds: float) -> bool:
+        return await self.manager.postpone(upload, self.owners[upload], seconds)
+
     async def renew(self, *uploads: str) -> set[str]:
         return await self.manager.renew([(upload, self.owners[upload]) for upload in uploads])
 
@@ -203,6 +206,9 @@ class SeveralWorkers(SlotManager):
 
     async def detach(self, upload_id: str, owner: str, seconds: float) -> None:
         await self._whose(upload_id, owner).detach(upload_id, owner, seconds)
+
+    async def postpone(self, upload_id: str, owner: str, seconds: float) -> bool:
+        return await self._whose(upload_id, owner).postpone(upload_id, owner, seconds)
 
     async def take_away(self, upload_id: str) -> bool:
         return await next(self._turns).take_away(upload_id)

@@ -570,6 +570,80 @@ async def test_a_paused_upload_stays_paused_when_it_is_taken_over(rig: Rig) -> N
     assert await rig.ask("f", owner="new") == Waiting(1, WaitingFor.PAUSED, None)
 
 
+# --- a storage that says when ---
+
+
+async def test_who_waits_for_the_storage_gives_the_slot_back_and_is_told_when(rig: Rig) -> None:
+    rig.limit(all_uploads=1)
+    await rig.ask("large")
+    await rig.ask("small")
+    assert await rig.postpone("large", 3600.0)
+    assert await rig.standing("large") == Waiting(1, WaitingFor.STORAGE, 3600)
+    assert await rig.holders() == ["small"]
+    rig.clock.advance(10)
+    await rig.renew("large", "small")
+    assert await rig.standing("large") == Waiting(1, WaitingFor.STORAGE, 3590)
+
+
+async def test_who_waits_for_the_storage_is_passed_over_and_keeps_the_place(rig: Rig) -> None:
+    rig.limit(all_uploads=1)
+    for name in ("large", "next", "last"):
+        await rig.ask(name)
+    await rig.postpone("large", 3600.0)
+    assert await rig.line() == ["large", "last"]
+    assert await rig.postpone("large", 0)
+    assert await rig.standing("large") == Waiting(1, WaitingFor.GLOBAL_SLOTS, None)
+    await rig.release("next")
+    assert await rig.holders() == ["large"]
+
+
+async def test_it_is_the_owner_who_comes_again_and_nobody_else(rig: Rig) -> None:
+    await rig.ask("f", owner="old")
+    await rig.postpone("f", 5.0)
+    rig.clock.advance(6)
+    await rig.manager.tick()
+    assert await rig.standing("f") == Waiting(1, WaitingFor.STORAGE, 0)
+    assert await rig.holders() == []
+    assert not await rig.manager.postpone("f", "another", 0)
+    assert isinstance(await rig.ask("f", owner="new"), Granted), "a new connection may try at once"
+    assert not await rig.manager.postpone("f", "old", 100.0)
+    assert await rig.holders() == ["f"]
+
+
+async def test_waiting_for_the_storage_can_be_taken_away_and_lapses_as_every_place(rig: Rig) -> None:
+    for name in ("taken", "lapsed"):
+        await rig.ask(name)
+        await rig.postpone(name, 3600.0)
+    assert await rig.manager.take_away("taken")
+    assert await rig.standing("taken") == Absent()
+    rig.clock.advance(LEASE + 0.1)
+    assert await rig.line() == []
+    assert await rig.manager.check() == []
+
+
+async def test_an_admins_pause_outlives_the_wait_for_the_storage(rig: Rig) -> None:
+    await rig.ask("f")
+    await rig.postpone("f", 3600.0)
+    await rig.manager.pause("f")
+    assert await rig.standing("f") == Waiting(1, WaitingFor.PAUSED, None)
+    await rig.postpone("f", 0)
+    assert await rig.holders() == []
+    await rig.manager.unpause("f")
+    assert isinstance(await rig.standing("f"), Granted)
+
+
+async def test_an_admin_who_favours_it_does_not_make_the_storage_take_it(rig: Rig) -> None:
+    rig.limit(all_uploads=1)
+    await rig.ask("f")
+    await rig.ask("other")
+    await rig.postpone("f", 3600.0)
+    await rig.manager.to_front("f")
+    await rig.release("other")
+    assert await rig.holders() == []
+    await rig.postpone("f", 0)
+    assert await rig.holders() == ["f"]
+
+
 # --- what is seen ---
 
 

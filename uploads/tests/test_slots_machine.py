@@ -55,9 +55,10 @@ class Have:
     front: int = 0
     paused: bool = False
     absent: bool = False
+    stored_from: float = 0.0
 
     def kind(self) -> str:
-        return "holds" if self.grant else "paused" if self.paused else "waits"
+        return "holds" if self.grant else "paused" if self.paused else "later" if self.stored_from else "waits"
 
 
 class Model:
@@ -80,7 +81,7 @@ class Model:
     def next(self, limits: SlotLimits) -> Have | None:
         if (held := self.held()).total() >= limits.all_uploads:
             return None
-        able = [have for have in self.line() if not (have.paused or have.absent)]
+        able = [have for have in self.line() if not (have.paused or have.absent or have.stored_from)]
         able = [have for have in able if held[have.person] < limits.per_person]
         return min(
             able, key=lambda have: (have.front, 0 if have.front else held[have.person], have.ticket), default=None
@@ -160,7 +161,7 @@ class SlotMachine(RuleBasedStateMachine):
         self.agree(upload, self.do(self.rig.ask(upload, person, owner, window)))
 
     def takes_over(self, have: Have, owner: str) -> None:
-        have.owner, have.connected, have.absent = owner, True, False
+        have.owner, have.connected, have.absent, have.stored_from = owner, True, False, 0.0
         have.expires_at = self.rig.clock.now + LEASE
 
     def is_full(self, person: str) -> bool:
@@ -197,6 +198,15 @@ class SlotMachine(RuleBasedStateMachine):
         self.drop(have)
         assert self.do(self.rig.release(have.upload))
         assert self.do(self.rig.standing(have.upload)) == Absent()
+
+    @rule(data=st.data(), seconds=st.sampled_from([0, 0, 4.0, 3600.0]))
+    @precondition(lambda self: self.model.have)
+    def the_storage_takes_it_later(self, data: st.DataObject, seconds: float) -> None:
+        have = self.pick(data)
+        have.grant, have.claim_by, have.absent = 0, None, False
+        have.stored_from = self.rig.clock.now + seconds if seconds else 0.0
+        self.settle()
+        assert self.do(self.rig.postpone(have.upload, seconds))
 
     @rule(data=st.data(), seconds=st.sampled_from([0.5, 15.0]))
     @precondition(lambda self: self.model.have)
@@ -343,6 +353,8 @@ class SlotMachine(RuleBasedStateMachine):
     def reason(self, have: Have) -> WaitingFor:
         if have.paused:
             return WaitingFor.PAUSED
+        if have.stored_from:
+            return WaitingFor.STORAGE
         if self.model.held()[have.person] >= self.rig.limits.per_person:
             return WaitingFor.USER_SLOTS
         return WaitingFor.MEMORY if self.model.next(self.rig.limits) else WaitingFor.GLOBAL_SLOTS

@@ -11,7 +11,8 @@ local is_new = not entry
 if is_new then
   entry = {
     upload = upload, owner = owner, worker = WORKER, person = person, node = NODE, window = window,
-    ticket = count(TICKETS), front = 0, paused = false, absent = false, connected = true, since = now, fence = 0,
+    ticket = count(TICKETS), front = 0, paused = false, absent = false, stored_from = 0, connected = true,
+    since = now, fence = 0,
   }
   keep_until(entry, now + LEASE)
   join_line(entry)
@@ -34,7 +35,7 @@ elseif entry.owner ~= owner or not entry.connected then
     end
   else
     leave_line(entry)
-    entry.absent, entry.node = false, NODE
+    entry.absent, entry.stored_from, entry.node = false, 0, NODE
     join_line(entry)
   end
   entry.owner, entry.worker, entry.connected = owner, WORKER, true

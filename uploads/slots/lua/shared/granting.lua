@@ -32,7 +32,8 @@ local function begin()
 end
 
 -- Where the entry stands, as its owner is told it, who by that claims what was granted:
--- {fence, ticket}, or {0, ticket, position, paused, slots of the person, position among own, own releases, all releases}.
+-- {fence, ticket}, or {0, ticket, position, paused, stored_from, slots of the person, position among own, own releases,
+-- all releases}.
 local function standing_of(entry)
   if entry.fence > 0 then
     if redis.call('ZREM', UNCLAIMED, entry.upload) == 1 or entry.front ~= 0 then
@@ -46,7 +47,7 @@ local function standing_of(entry)
     among_own, own_releases = position_among_own(entry), redis.call('HGET', RELEASED, entry.person)
   end
   return {
-    0, entry.ticket, position(entry), entry.paused and 1 or 0, held,
+    0, entry.ticket, position(entry), entry.paused and 1 or 0, entry.stored_from, held,
     among_own, own_releases, redis.call('HGET', RELEASED, ''),
   }
 end

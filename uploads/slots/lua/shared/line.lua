@@ -34,7 +34,7 @@ local function head_place(node, held, head)
 end
 
 local function can_run(entry)
-  return not (entry.paused or entry.absent)
+  return not (entry.paused or entry.absent or entry.stored_from > 0)
 end
 
 -- 'ticket' | upload of the person's oldest on the node, or nil.

@@ -34,7 +34,7 @@ local function restore(claimed)
   local entry = {
     upload = claimed.upload, owner = claimed.owner, worker = WORKER, person = claimed.person, node = NODE,
     window = claimed.window, ticket = claimed.ticket, front = 0, paused = claimed.paused, absent = false,
-    connected = true, since = now, fence = 0,
+    stored_from = 0, connected = true, since = now, fence = 0,
   }
   raise(TICKETS, claimed.ticket)
   keep_until(entry, now + LEASE)
@@ -58,7 +58,7 @@ local function owned(claimed)
     return nil
   end
   local grant_lost = recovering and claimed.fence > 0 and entry.fence == 0 and entry.since < recovers_at - LEASE
-  if grant_lost and not entry.paused then
+  if grant_lost and not entry.paused and entry.stored_from == 0 then
     leave_line(entry)
     raise(FENCES, claimed.fence)
     hold(entry, claimed.fence, now)

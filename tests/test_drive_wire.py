@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -181,6 +182,69 @@ async def test_what_drive_refuses_for_good_stops_with_its_own_words_beside_the_f
     site.forgive()
     await client.send(upload, PatternSource(SIZE), patience=20)
     await site.is_there_once(client, upload, PatternSource(SIZE))
+
+
+def day_is_spent(site: Site, *, over_in: float) -> None:
+    """Every account has taken 750 GB, of which the last counts no longer in so many seconds."""
+    hour = datetime.now(UTC) - timedelta(hours=25) + timedelta(seconds=over_in)
+    site.database(
+        "INSERT INTO uploads_drivehour (account_id, hour, length) SELECT id, ?, 750000000000 FROM uploads_driveaccount",
+        hour.strftime("%Y-%m-%d %H:%M:%S.%f"),
+    )
+
+
+async def test_when_every_day_is_spent_an_upload_waits_in_line_and_is_told_how_long(
+    site: Site, client: Client, send: Any
+) -> None:
+    day_is_spent(site, over_in=4)
+    sent = await send()
+    queued = [told for told in sent.upload.of_type("queued") if told["waiting_for"] == "storage"]
+    assert queued
+    assert queued[0]["position"] == 1
+    assert 1 <= queued[0]["eta_seconds"] <= 4
+    assert not sent.upload.of_type("error")
+    await site.is_there_once(client, sent.upload, sent.source)
+
+
+async def test_who_waits_for_a_day_to_end_keeps_the_place_and_holds_nobody_up(site: Site, client: Client) -> None:
+    site.database("UPDATE uploads_driveaccount SET daily_bytes = 10000000")
+    day_is_spent(site, over_in=3600)
+    site.database("UPDATE uploads_drivehour SET length = 6000000")
+    large = await client.initiate("large.mkv", 5 * MIB)
+    waits = asyncio.Event()
+    sending = asyncio.create_task(
+        client.send(large, PatternSource(5 * MIB), on_message=lambda m: m["type"] == "queued" and waits.set())
+    )
+    async with asyncio.timeout(20):
+        await waits.wait()
+        small = await client.initiate("small.mkv", MIB)
+        await client.send(small, PatternSource(MIB), patience=20)
+        assert not small.of_type("queued")
+        while await site.uploads_now(client) != {"active_uploads": 0, "queued_uploads": 1}:
+            await asyncio.sleep(0.1)  # it may be a second old
+        await client.cancel(large)
+        with pytest.raises(Refused):
+            await sending
+    assert large.of_type("queued")[0]["waiting_for"] == "storage"
+    await site.is_there_once(client, small, PatternSource(MIB))
+
+
+async def test_while_every_account_fails_it_is_told_when_to_come_back(site: Site, client: Client) -> None:
+    later = (datetime.now(UTC) + timedelta(seconds=100)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    site.database(
+        "UPDATE uploads_driveaccount SET failures = 3, failing_since = ?, openings = 1, retry_at = ?", later, later
+    )
+    upload = await client.initiate("film.mkv", SIZE)
+    with pytest.raises(websockets.ConnectionClosed):
+        await client.send(upload, PatternSource(SIZE), patience=0.5)
+    told = upload.of_type("error")[0]
+    assert told["code"] == "storage_unavailable"
+    assert 90 <= told["retry_after"] <= 100
+    async with client.http.get("/readyz") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["checks"]["storage"]["reason"] == "unavailable"
+    site.forgive()
+    await client.send(upload, PatternSource(SIZE), patience=20)
 
 
 async def test_a_cancelled_upload_leaves_nothing_on_drive(site: Site, client: Client) -> None:

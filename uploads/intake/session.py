@@ -189,7 +189,7 @@ class UploadSession(Mailbox):
                 await self._check_row()
             case Finish() | Resume() | Drained() if self.halted:
                 pass  # on its way when the pause was told
-            case SlotChanged():
+            case SlotChanged() | Opened():
                 pass
             case _:
                 raise InvalidRequest("type", _("While in line, only `cancel` is allowed."))

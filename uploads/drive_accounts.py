@@ -11,9 +11,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from uploads.drive_models import DriveAccount, Kind
+from uploads.drive_models import DriveAccount, DriveUpload, Kind
 from uploads.secrets import reseal, seal
 from uploads.storage.breaker import State
 from uploads.storage.gdrive import circuits, ledger, troubles
@@ -163,15 +164,26 @@ def service_key(text: str) -> dict[str, Any]:
     return values
 
 
+def has_files(account: DriveAccount) -> bool:
+    """Whether files, or what has come of some, lie on it: without the account nobody could reach them any longer."""
+    return DriveUpload.objects.filter(account_id=account.pk).exists()
+
+
+# Every column that holds something sealed.
+SEALED: tuple[tuple[type[models.Model], str], ...] = (
+    (DriveAccount, "sealed_credentials"),
+    (DriveUpload, "sealed_url"),
+)
+
+
 def reseal_all() -> int:
     """Seal with the newest key whatever is sealed; how many secrets that were. Raises `UnsealError`."""
     done = 0
-    for account in DriveAccount.objects.exclude(sealed_credentials=""):
-        sealed = reseal(account.sealed_credentials)
-        # Somebody may have entered others meanwhile: those are sealed with the newest key already.
-        done += DriveAccount.objects.filter(pk=account.pk, sealed_credentials=account.sealed_credentials).update(
-            sealed_credentials=sealed
-        )
+    for model, column in SEALED:
+        rows = model._default_manager
+        for pk, sealed in rows.exclude(**{column: ""}).values_list("pk", column).iterator():
+            # Somebody may have put another there meanwhile: that is sealed with the newest key already.
+            done += rows.filter(**{"pk": pk, column: sealed}).update(**{column: reseal(sealed)})
     return done
 
 

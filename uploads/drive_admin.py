@@ -96,7 +96,9 @@ class DriveAccountAdmin(admin.ModelAdmin):
         return settings.STORAGE == "gdrive" and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return settings.STORAGE == "gdrive" and super().has_delete_permission(request, obj)
+        # One that has files is only switched off: they could no longer be downloaded.
+        allowed = settings.STORAGE == "gdrive" and super().has_delete_permission(request, obj)
+        return allowed and (obj is None or not drive_accounts.has_files(obj))
 
     # --- what is shown ---
 

@@ -4,6 +4,7 @@ import re
 import time
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,12 @@ from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import strip_tags
 
 from devtools.emulator_process import EmulatorProcess
 from uploads.drive_consent import KEPT
-from uploads.drive_models import DriveAccount, Kind
+from uploads.drive_models import DriveAccount, DriveUpload, Kind
 from uploads.storage.gdrive import circuits, troubles
 from uploads.storage.gdrive.credentials import client_of
 from uploads.tests.drive_rig import (
@@ -192,12 +194,22 @@ def test_credentials_that_cannot_be_read_any_longer_are_entered_again(admin: Cli
     assert client_of(one.sealed_credentials) == CLIENT
 
 
+def test_an_account_with_files_cannot_be_deleted(admin: Client) -> None:
+    one, other = oauth_account("with files"), oauth_account("without")
+    upload = DriveUpload.objects.create(key=uuid.uuid4(), account_id=one.pk, file_id="f", saved_at=timezone.now())
+    delete = {account: reverse("admin:uploads_driveaccount_delete", args=[account.pk]) for account in (one, other)}
+    assert "Delete" not in text_of(admin.get(page(one))).split("Health")[1]
+    assert admin.post(delete[one], {"post": "yes"}).status_code == 403
+    assert admin.post(delete[other], {"post": "yes"}).status_code == 302
+    upload.delete()
+    assert admin.post(delete[one], {"post": "yes"}).status_code == 302
+    assert not DriveAccount.objects.exists()
+
+
 # --- what is shown ---
 
 
 def test_the_list_tells_how_each_account_stands(admin: Client, drive: EmulatorProcess) -> None:
-    from django.utils import timezone
-
     now = timezone.now()
     known = {"checked_at": now, "room_bytes": 5 * 1024**3}
     oauth_account("is well", **known)

@@ -1,16 +1,18 @@
 """`manage.py drive_accounts`, and the account that the environment makes."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from devtools.emulator_process import EmulatorProcess
-from uploads.drive_models import DriveAccount, Kind
-from uploads.secrets import UnsealError, unseal
+from uploads.drive_models import DriveAccount, DriveUpload, Kind
+from uploads.secrets import UnsealError, seal, unseal
 from uploads.storage.gdrive.credentials import client_of
 from uploads.tests.drive_rig import drive, module_emulator, oauth_account, service_account, service_key, shared_drive
 
@@ -77,9 +79,12 @@ def test_a_new_key_seals_everything_anew_and_the_old_one_can_go(capsys: Any, set
     settings.SECRETS_KEYS = ["old"]
     one, robot = oauth_account("one", "the refresh token"), service_account()
     before = one.sealed_credentials
+    session = DriveUpload.objects.create(key=uuid.uuid4(), sealed_url=seal("the session"), saved_at=timezone.now())
     settings.SECRETS_KEYS = ["new", "old"]
-    assert "Sealed with the newest key: 2." in said(capsys, "--reseal")
+    assert "Sealed with the newest key: 3." in said(capsys, "--reseal")
     settings.SECRETS_KEYS = ["new"]
+    session.refresh_from_db()
+    assert unseal(session.sealed_url) == "the session"
     for account in (one, robot):
         account.refresh_from_db()
     assert client_of(one.sealed_credentials)["refresh_token"] == "the refresh token"

@@ -24,7 +24,7 @@ def one_worker_with_memory_slots(**kwargs: Any) -> list[CheckMessage]:
 @register()
 def production_has_a_strong_secret(**kwargs: Any) -> list[CheckMessage]:
     """A weak key is told and not refused: scripts start production with a key of their own, and rely on that."""
-    if settings.ENVIRONMENT == "production" and env.is_weak_secret(settings.SECRET_KEY):
+    if settings.ENVIRONMENT == "production" and env.is_weak_secret(settings.SECRET_KEY or ""):
         return [
             Warning(
                 "SECRET_KEY is easily guessed; who guesses it can sign in as anybody.",

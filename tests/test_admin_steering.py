@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -148,7 +147,11 @@ async def test_the_live_socket_shows_a_running_upload_to_staff(client: Client, a
     upload = await client.initiate("film.mkv", SIZE)
     async with client.connect(upload) as socket, admin.live() as live:
         await begin(client, socket, upload)
-        snapshot = await hear(live, lambda message: message["running"] and message["running"][0]["stored"] == 1_000_000)
+        # The first snapshots may still show the upload of another test.
+        snapshot = await hear(
+            live,
+            lambda message: [(row["id"], row["stored"]) for row in message["running"]] == [(upload.file_id, 1_000_000)],
+        )
         (row,) = snapshot["running"]
         assert (row["name"], row["stage"], row["percent"]) == ("film.mkv", "receiving", 10)
         assert (snapshot["slots"]["used"], snapshot["slots"]["total"]) == (1, 1)
@@ -175,4 +178,4 @@ async def test_the_list_shows_who_uploads_now(client: Client, admin: Admin) -> N
         page = await admin.page("/admin/uploads/storedfile/?state=uploading")
         assert "film.mkv" in page
         assert "later.mkv" not in page
-        assert re.search(r"<td[^>]*>10 %</td>", page)
+        assert "10 % stored" in page

@@ -130,6 +130,35 @@ async def test_an_admin_pauses_an_upload_and_lets_it_go_on(client: Client, admin
         assert (await admin.steer(upload, "unpause"))[0] == 409
 
 
+async def test_an_admins_pause_outlives_the_senders_place_in_the_line(client: Client, admin: Admin) -> None:
+    upload = await client.initiate("film.mkv", SIZE)
+    async with client.connect(upload) as socket:
+        await begin(client, socket, upload)
+        assert (await admin.steer(upload, "pause"))[0] == 200
+        await hear(socket, of_type("queued"))
+    # A close by the client gives the place up at once.
+    async with client.connect(upload) as socket:
+        await socket.send(json.dumps({"type": "start", "token": upload.token}))
+        first = await hear(socket, lambda message: True)
+        assert (first["type"], first["waiting_for"]) == ("queued", "paused")
+        assert (await admin.steer(upload, "unpause"))[0] == 200
+        await hear(socket, of_type("ready"))
+        assert (await admin.steer(upload, "pause"))[0] == 200
+        await hear(socket, of_type("queued"))
+    page = f"/admin/uploads/storedfile/{upload.file_id}/change/"
+    async with asyncio.timeout(30):
+        while "steer/release" in await admin.page(page):  # until the place is gone
+            await asyncio.sleep(0.05)
+    assert "steer/unpause" in await admin.page(page)
+    assert (await admin.steer(upload, "unpause"))[0] == 200
+    assert "steer/unpause" not in await admin.page(page)
+    async with client.connect(upload) as socket:
+        await socket.send(json.dumps({"type": "start", "token": upload.token}))
+        assert (await hear(socket, lambda message: True))["type"] == "ready"
+        await socket.send(json.dumps({"type": "cancel"}))
+        await hear(socket, of_type("cancelled"))
+
+
 async def test_the_one_sent_to_the_front_gets_the_slot_that_is_released(client: Client, admin: Admin) -> None:
     first, second, third = [await client.initiate(f"{number}.bin", SIZE) for number in range(3)]
     async with client.connect(first) as running, client.connect(second) as patient, client.connect(third) as favoured:

@@ -23,6 +23,7 @@ from uploads import drive_admin, shown, steering  # noqa: F401 - Django looks fo
 from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, OnlyLooking, history_of, now_of
 from uploads.batch_admin import BatchAdmin
 from uploads.errors import UploadError
+from uploads.lifecycle import is_paused
 from uploads.models import Batch, StoredFile
 from uploads.states import Shown, Status
 from uploads.steering import Act
@@ -118,9 +119,10 @@ class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         file = context.get("original")
         if file is not None:
-            acts = (
-                steering.possible(file.status, now_of(file).place(file)) if self.has_steer_permission(request) else []
-            )
+            place = now_of(file).place(file)
+            acts = []
+            if self.has_steer_permission(request):
+                acts = steering.possible(file.status, place, paused=place is None and is_paused(file.pk))
             context |= {
                 "acts": [(act.value, steering.LABELS[act], act in steering.FINAL) for act in acts],
                 "history": history_of(file),

@@ -21,6 +21,16 @@ from uploads.states import ACTIVE, Status, may_become
 SAME_FAULT = timedelta(minutes=1)
 
 
+# What the history calls an admin's pause, and its end.
+PAUSED, UNPAUSED = "paused", "unpaused"
+
+
+def is_paused(file_id: UUID | str) -> bool:
+    """Whether an admin paused the upload, and none let it go on: whoever gives up the place is not rid of that."""
+    steered = FileEvent.objects.filter(file_id=UUID(str(file_id)), code__in=[PAUSED, UNPAUSED])
+    return steered.order_by("-at", "-pk").values_list("code", flat=True).first() == PAUSED
+
+
 def transition(
     file_id: UUID | str,
     old: Iterable[Status],

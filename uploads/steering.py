@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from uploads import batches, services
 from uploads.errors import WrongState
 from uploads.intake.faults import translate
+from uploads.lifecycle import PAUSED, UNPAUSED, is_paused
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import LeaseView, SlotError, TicketView, WaitingFor
@@ -63,20 +64,25 @@ NOTHING_TO_DO = {
 # How each slot act is named in the file's history.
 EVENT_CODES = {
     Act.RELEASE: "slot_released",
-    Act.PAUSE: "paused",
-    Act.UNPAUSE: "unpaused",
+    Act.PAUSE: PAUSED,
+    Act.UNPAUSE: UNPAUSED,
     Act.TO_FRONT: "moved_to_front",
 }
 
 
-def possible(status: str, place: LeaseView | TicketView | None) -> list[Act]:
-    """What can be done to a file in this stored state, with this slot or place in the line."""
+def possible(status: str, place: LeaseView | TicketView | None, *, paused: bool = False) -> list[Act]:
+    """What can be done to a file in this stored state, with this slot or place in the line.
+
+    `paused` is what the history says; it counts where the sender is away, and so has no place.
+    """
     acts = []
     if isinstance(place, TicketView) and status in ACTIVE:
         paused = place.waiting_for == WaitingFor.PAUSED
         acts += [Act.UNPAUSE] if paused else [Act.TO_FRONT, Act.PAUSE]
     elif isinstance(place, LeaseView) and status == Status.PENDING:
         acts.append(Act.PAUSE)
+    elif paused and status in ACTIVE:
+        acts.append(Act.UNPAUSE)
     if place is not None:
         acts.append(Act.RELEASE)
     if status in ACTIVE:
@@ -126,9 +132,16 @@ def _in_our_words() -> Iterator[None]:
 
 async def _steer_slot(act: Act, file_id: UUID, actor: str) -> None:
     file = await database_sync_to_async(services.find)(file_id)
-    if not await _slot_acts()[act](str(file_id)):
+    note = database_sync_to_async(_note)
+    # A sender who is away has no place, but a pause that waits for them. It is lifted before the place is, or a
+    # connection that begins in between would find it still in force.
+    lifted = act == Act.UNPAUSE and file.status in ACTIVE and await database_sync_to_async(is_paused)(file.pk)
+    if lifted:
+        await note(file, EVENT_CODES[act], actor)
+    if not await _slot_acts()[act](str(file_id)) and not lifted:
         raise WrongState(NOTHING_TO_DO[act])
-    await database_sync_to_async(_note)(file, EVENT_CODES[act], actor)
+    if not lifted:
+        await note(file, EVENT_CODES[act], actor)
 
 
 def _note(file: StoredFile, code: str, actor: str) -> None:

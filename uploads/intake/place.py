@@ -20,17 +20,23 @@ class Place:
         self._upload_id, self._person = upload_id, person
         self._hold: Hold | None = None
 
-    async def enter(self) -> None:
-        """Take a slot, a place, or what an older connection of the same upload has. Raises the slots' errors."""
+    async def enter(self, *, paused: bool) -> None:
+        """Take a slot, a place, or what an older connection of the same upload has. Raises the slots' errors.
+
+        What an admin had `paused` waits for the admin, though its sender gave up the place that it had then.
+        """
         keeper = get_keeper()
         keeper.held_bytes = registry.buffered_bytes
         self._hold = await keeper.enter(self._upload_id, self._person, settings.UPLOAD_WINDOW_BYTES)
+        if paused:
+            await keeper.pause(self._upload_id)
+            await self._hold.refresh()
 
-    async def enter_again(self, is_current: bool) -> None:
+    async def enter_again(self, is_current: bool, *, paused: bool) -> None:
         """It lapsed, or an admin took it away: to the end of the line, unless a newer connection has the upload."""
         if not is_current:
             raise Superseded()
-        await self.enter()
+        await self.enter(paused=paused)
 
     @property
     def taken(self) -> bool:

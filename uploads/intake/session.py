@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from uploads import doors, hints, services
+from uploads import doors, hints, lifecycle, services
 from uploads.errors import (
     Cancelled,
     Gone,
@@ -147,9 +147,13 @@ class UploadSession(Mailbox):
                 self.epoch = epoch
                 older = registry.claim(self)
                 await hints.tell(self.upload_id, epoch)  # an older one may be on another worker
-                await place.enter()
+                # Nobody paused what never began.
+                await place.enter(paused=file.epoch > 0 and await self._is_paused())
                 # The row is read again after this: the older connection may have said `finish` just before.
                 await registry.displace(older)
+
+    async def _is_paused(self) -> bool:
+        return await database_sync_to_async(lifecycle.is_paused)(self.upload_id)
 
     async def _expect_start(self) -> Start:
         try:
@@ -168,7 +172,7 @@ class UploadSession(Mailbox):
         while not isinstance(standing := place.standing, Granted):
             if not isinstance(standing, Waiting):
                 await self._check_row()  # a newer connection on another worker would take it over again
-                await place.enter_again(registry.current(self.upload_id) is self)
+                await place.enter_again(registry.current(self.upload_id) is self, paused=await self._is_paused())
                 self._watch(place)
                 continue
             pause = told_at + QUEUE_REPORT_SECONDS - time.monotonic() if told else 0.0

@@ -412,7 +412,7 @@ async def test_failure_5_what_is_shown_is_what_admits(
     monkeypatch.setattr(admission, "reading", lambda: reading_of(512 * MIB + WINDOW - 1, 2 * GIB))
     assert not admission.admits(WINDOW, 0)
     place = Place("f", "address:192.0.2.7")
-    await place.enter()
+    await place.enter(paused=False)
     assert isinstance(place.standing, Waiting)
     assert place.standing.waiting_for == WaitingFor.MEMORY
     await place.give_up(keep=False)

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from directdrivex import serving
+from directdrivex import service_manager, serving
 from directdrivex.databases.breaker import breaker
 from directdrivex.databases.sqlite3.base import kept_open
 
@@ -25,4 +25,9 @@ class Command(BaseCommand):
         with ExitStack() as stack:
             if connection.vendor == "sqlite":
                 stack.enter_context(closing(kept_open(connection.settings_dict["NAME"])))
-            serving.serve(listener, lambda: print(f"DirectDriveX listens on {address}", flush=True))
+            serving.serve(listener, lambda: _ready(address))
+
+
+def _ready(address: str) -> None:
+    print(f"DirectDriveX listens on {address}", flush=True)
+    service_manager.tell("READY=1")

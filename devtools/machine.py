@@ -112,3 +112,8 @@ def redis_server() -> str:
     finally:
         if ours:
             no_services.unlink(missing_ok=True)
+
+
+def systemd_analyze() -> str:
+    """The path of the program that reads systemd's units without running them."""
+    return need("systemd", ("systemd-analyze",), ("systemd",))

@@ -25,9 +25,13 @@ def free_port() -> int:
 
 
 class PrivatePostgres:
-    """Starts on construction; `url` is for DATABASE_URL. Raises `MissingToolError` where there is no PostgreSQL."""
+    """Starts on construction; `url` is for DATABASE_URL. Raises `MissingToolError` where there is no PostgreSQL.
 
-    def __init__(self) -> None:
+    `settings` are the server's own, by their names.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = settings
         initdb, self._program = postgresql("initdb"), postgresql("postgres")
         self._folder = Path(tempfile.mkdtemp(prefix="directdrivex-postgres-"))
         self._data, self._log = self._folder / "data", self._folder / "log"
@@ -52,6 +56,10 @@ class PrivatePostgres:
         self._start()
         self.url = f"postgres://test:{password}@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _start(self) -> None:
         for _ in range(START_TRIES):
             self.port = free_port()
@@ -70,6 +78,7 @@ class PrivatePostgres:
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
+            **self._settings,
         }
         command = [self._program, "-D", str(self._data)]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

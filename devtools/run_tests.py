@@ -59,7 +59,10 @@ TOOLS = {
     "postgresql": lambda: machine.postgresql("initdb"),
     "redis": machine.redis_server,
     "chromium": machine.chromium,
-    "rclone": machine.rclone,  # few tests need it: without it they fail, and all others run
+    # Few tests need these: without them they fail, and all others run.
+    "rclone": machine.rclone,
+    "nginx": machine.nginx,
+    "systemd": machine.systemd_analyze,
 }
 
 

@@ -1,6 +1,7 @@
 """What a run will do, drawn from its seed before it begins: people, their lines, their files, their mishaps."""
 
 import random
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ class Options:
     seed: int = 1
     forwarded: bool = False  # people differ by X-Forwarded-For, and not by their address on loopback
     keep: bool = False
+    trusting: ssl.SSLContext | None = None  # for a server whose certificate not everybody believes
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ class Sender:
 
     def __init__(self, options: Options, person: Person, tally: Tally, run: str) -> None:
         self._options, self._person, self._tally, self._run = options, person, tally, run
-        if options.forwarded:
-            self._client = _Steered(options.url, headers={"X-Forwarded-For": person.address})
-        else:
-            self._client = _Steered(options.url, address=person.address)
+        apart_by: dict[str, Any] = (
+            {"headers": {"X-Forwarded-For": person.address}} if options.forwarded else {"address": person.address}
+        )
+        self._client = _Steered(options.url, trusting=options.trusting, **apart_by)
         self._room = asyncio.Semaphore(options.at_once)
 
     async def come(self) -> None:

@@ -78,7 +78,7 @@ async def test_a_program_on_redis_is_ready_and_takes_uploads(start_server: Start
 
 
 async def test_commands_ask_redis_from_any_process(start_server: StartServer, redis_url: str) -> None:
-    server = start_server(REDIS_URL=redis_url, MAX_CONCURRENT_UPLOADS="1")
+    server = start_server(REDIS_URL=redis_url, MAX_CONCURRENT_UPLOADS="1", UPLOAD_IDLE_SECONDS="600")
     async with Client(server.url) as client:
         upload, socket = await ready(client)
 

@@ -46,7 +46,7 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
         value = self.value()
         if value in (Shown.QUEUED, Shown.UPLOADING):
-            now = async_to_sync(shown.look)()
+            now = async_to_sync(shown.look_at_all)()
             found = now.tickets if value == Shown.QUEUED else now.leases
             return queryset.filter(status=Status.PENDING, pk__in=list(found))
         return queryset.filter(status=value) if value in shown.STATE_WORDS else queryset
@@ -105,7 +105,7 @@ class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)
-        now = async_to_sync(shown.look)()
+        now = async_to_sync(shown.look_at_all)()
         for file in changes.result_list:
             vars(file)["now"] = now
         return changes
@@ -113,7 +113,7 @@ class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> StoredFile | None:
         file = super().get_object(request, object_id, from_field)
         if file is not None:
-            vars(file)["now"] = async_to_sync(shown.look)()
+            vars(file)["now"] = async_to_sync(shown.look_at_all)()
         return file
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

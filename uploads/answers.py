@@ -25,7 +25,7 @@ def new_upload(payload: InitiateIn, path: str = "") -> NewUpload:
 
 async def announcements(request: HttpRequest, caller: Caller, announced: Sequence[Announced]) -> list[dict[str, Any]]:
     """For each file all that its upload needs, and what is left of the sender's quota now."""
-    now = await look()
+    now = await look([file for file, _ in announced])
     origin = links.origin_of_request(request)
     quota = await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now())
     return [

@@ -94,7 +94,7 @@ async def status(request: HttpRequest, file_id: str) -> Any:
     file = await database_sync_to_async(services.find)(file_id)
     await authorise(request, file)
     services.refuse_gone(file)
-    now = await look()
+    now = await look([file])
     place = now.place(file)
     [facts] = await true_facts([file], now)
     answer: dict[str, Any] = {
@@ -133,7 +133,7 @@ async def meta(request: HttpRequest, file_id: str) -> Any:
     """The public facts of a file."""
     file = await database_sync_to_async(services.find)(file_id)
     services.refuse_gone(file)
-    [facts] = await true_facts([file], await look())
+    [facts] = await true_facts([file], await look([file]))
     return meta_of(facts)
 
 
@@ -160,7 +160,7 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
         behind = Q(position__gt=position) | Q(position=position, id__lt=last)
         files = files.filter(Q(created_at__lt=created_at) | Q(behind, created_at=created_at))
     page = [file async for file in files.select_related("batch")[: PAGE_FILES + 1]]
-    now = await look()
+    now = await look(page)
     origin = links.origin_of_request(request)
     items = [
         meta_of(now.facts(file))
@@ -207,7 +207,7 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
 async def _downloadable(file_id: str) -> StoredFile:
     file = await database_sync_to_async(services.find)(file_id)
     is_whole = file.status == State.COMPLETED
-    file.status = file.status_at(timezone.now()) if is_whole else (await look()).state(file)
+    file.status = file.status_at(timezone.now()) if is_whole else (await look([file])).state(file)
     services.refuse_gone(file, State.CANCELLED, State.FAILED, State.EXPIRED)
     if file.status != State.COMPLETED:
         raise WrongState(_("This file is not complete yet."))

@@ -89,7 +89,7 @@ async def facts_of(batch_id: UUID | str) -> BatchFacts:
     """What the batch is at this moment, its files in the sender's order. Raises `NotFound`, and `Gone`."""
     batch = await database_sync_to_async(find)(batch_id)
     files = await database_sync_to_async(_files_of)(batch)
-    now = await shown.look()
+    now = await shown.look(files)
     try:
         facts = await shown.true_facts(files, now)
     except StorageError:

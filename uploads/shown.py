@@ -1,6 +1,6 @@
 """How a file looks right now: its row, with what its slot lease and its connection say. For people who look on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -134,8 +134,26 @@ def percent(stored: int, size: int) -> int:
     return 100 * stored // size if size else 100
 
 
-async def look() -> Look:
-    """Look at the slots and transfers of this process; a slot store that cannot be reached shows none."""
+async def look(files: Iterable[StoredFile]) -> Look:
+    """Look at the slots and transfers of these files; a slot store that cannot be reached shows none.
+
+    Only an unfinished file is looked for. However long the line is, the others in it cost nothing.
+    """
+    transfers = {view.upload_id: view for view in registry.views()}
+    keys = [str(file.pk) for file in files if file.status in ACTIVE]
+    try:
+        found = await get_keeper().find_all(keys) if keys else {}
+    except SlotsUnavailableError:
+        return Look({}, {}, transfers, slots_known=False)
+    return Look(
+        {key: view for key, view in found.items() if isinstance(view, LeaseView)},
+        {key: view for key, view in found.items() if isinstance(view, TicketView)},
+        transfers,
+    )
+
+
+async def look_at_all() -> Look:
+    """Look at all slots, the whole line and the transfers of this process, as `look` does."""
     transfers = {view.upload_id: view for view in registry.views()}
     try:
         slots = await get_keeper().snapshot()

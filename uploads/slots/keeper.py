@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from channels.db import database_sync_to_async
@@ -102,6 +102,10 @@ class SlotKeeper:
     async def find(self, upload_id: str) -> LeaseView | TicketView | None:
         """What this upload has, if anything."""
         return await self.manager.find(upload_id)
+
+    async def find_all(self, upload_ids: Sequence[str]) -> dict[str, LeaseView | TicketView]:
+        """What those of these uploads have that have anything."""
+        return await self.manager.find_all(upload_ids)
 
     async def snapshot(self) -> SlotSnapshot:
         """The whole state, under the limits in force now."""

@@ -185,8 +185,12 @@ class SlotManager(ABC):
         """One slow poll: drop what has lapsed, apply limits and memory as they are now, grant what can run."""
 
     @abstractmethod
+    async def find_all(self, upload_ids: Sequence[str]) -> dict[str, LeaseView | TicketView]:
+        """What those of these uploads have that have anything, by their ids; for those who only look."""
+
     async def find(self, upload_id: str) -> LeaseView | TicketView | None:
-        """What this upload has, for those who only look."""
+        """What this upload has, if anything, for those who only look."""
+        return (await self.find_all([upload_id])).get(upload_id)
 
     @abstractmethod
     async def snapshot(self) -> SlotSnapshot:

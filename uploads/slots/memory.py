@@ -165,12 +165,13 @@ class MemorySlotManager(SlotManager):
     async def tick(self) -> None:
         self._grant(self._now())
 
-    async def find(self, upload_id: str) -> LeaseView | TicketView | None:
-        now = self._now()
-        entry = self._books.entries.get(upload_id)
-        if entry is None:
-            return None
-        return self._lease_view(entry, now) if entry.holds else self._ticket_view(entry, now)
+    async def find_all(self, upload_ids: Sequence[str]) -> dict[str, LeaseView | TicketView]:
+        now, known = self._now(), self._books.entries
+        entries = [known[upload_id] for upload_id in upload_ids if upload_id in known]
+        return {
+            entry.upload_id: self._lease_view(entry, now) if entry.holds else self._ticket_view(entry, now)
+            for entry in entries
+        }
 
     async def snapshot(self) -> SlotSnapshot:
         now, limits = self._now(), self._limits()

@@ -14,7 +14,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from quotas.rules import SlotLimits
 from uploads.slots import redis_check
@@ -38,9 +38,10 @@ from uploads.slots.manager import (
 from uploads.slots.replies import Line, Reply, granted
 from uploads.slots.store import Store
 
-AT_ONCE = 500  # holders in one call: a few milliseconds in which Redis does nothing else
+AT_ONCE = 500  # uploads in one call: a few milliseconds in which Redis does nothing else
 UNKNOWN_RUN = "unknown"
 
+T = TypeVar("T")
 Tell = Callable[[Mapping[str, Sequence[str]]], None]
 
 
@@ -206,8 +207,12 @@ class RedisSlotManager(SlotManager):
         if not self._is_kept and (self._keeping is None or self._keeping.done()):
             self._keeping = asyncio.create_task(self._keep_run())  # a slow database must not hold up a poll
 
-    async def find(self, upload_id: str) -> LeaseView | TicketView | None:
-        return Line(await self._call("find", upload_id), self._limits()).found()
+    async def find_all(self, upload_ids: Sequence[str]) -> dict[str, LeaseView | TicketView]:
+        found: dict[str, LeaseView | TicketView] = {}
+        for some in _in_parts(upload_ids):
+            views = Line(await self._call("find", *some), self._limits()).found()
+            found |= {view.upload_id: view for view in views}
+        return found
 
     async def snapshot(self) -> SlotSnapshot:
         return Line(await self._call("snapshot"), self._limits()).snapshot()
@@ -313,9 +318,9 @@ class RedisSlotManager(SlotManager):
             self._forget(upload_id, owner)
 
 
-def _in_parts(holders: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
-    for first in range(0, len(holders), AT_ONCE):
-        yield holders[first : first + AT_ONCE]
+def _in_parts(everything: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(everything), AT_ONCE):
+        yield everything[first : first + AT_ONCE]
 
 
 def _claimed(holders: Sequence[tuple[str, str]], known: Sequence[Mine]) -> Iterator[str | int]:

@@ -132,17 +132,16 @@ class Line:
         eta = self.eta(reason, stored_from, position, among_own, _moments(own), _moments(all_))
         return Waiting(position, reason, eta)
 
-    def found(self) -> LeaseView | TicketView | None:
+    def found(self) -> Iterator[LeaseView | TicketView]:
         """The answer of `find`."""
-        if not self.reply.answer:
-            return None
-        packed, deadline, position, slots_of_person, among_own, own, all_ = self.reply.answer
-        found = entry(msgpack.unpackb(packed), deadline)
-        if found.holds:
-            return self.lease(found)
-        reason = self.waiting_for(found.paused, found.stored_from, slots_of_person)
-        eta = self.eta(reason, found.stored_from, position, among_own, _moments(own), _moments(all_))
-        return self.ticket(found, position, reason, eta)
+        for packed, deadline, position, slots_of_person, among_own, own, all_ in self.reply.answer:
+            found = entry(msgpack.unpackb(packed), deadline)
+            if found.holds:
+                yield self.lease(found)
+                continue
+            reason = self.waiting_for(found.paused, found.stored_from, slots_of_person)
+            eta = self.eta(reason, found.stored_from, position, among_own, _moments(own), _moments(all_))
+            yield self.ticket(found, position, reason, eta)
 
     def lease(self, entry: Entry) -> LeaseView:
         held, left = self.reply.now - entry.since, entry.expires_at - self.reply.now

@@ -225,8 +225,8 @@ class SeveralWorkers(SlotManager):
     async def tick(self) -> None:
         await next(self._turns).tick()
 
-    async def find(self, upload_id: str) -> LeaseView | TicketView | None:
-        return await next(self._turns).find(upload_id)
+    async def find_all(self, upload_ids: Sequence[str]) -> dict[str, LeaseView | TicketView]:
+        return await next(self._turns).find_all(upload_ids)
 
     async def snapshot(self) -> SlotSnapshot:
         return await next(self._turns).snapshot()

@@ -668,6 +668,9 @@ async def test_finding_shows_the_same_as_the_snapshot(rig: Rig) -> None:
     assert await rig.manager.find("held") == seen.leases[0]
     assert await rig.manager.find("waiting") == seen.tickets[0]
     assert await rig.manager.find("unknown") is None
+    found = await rig.manager.find_all(["waiting", "unknown", "held"])
+    assert found == {"waiting": seen.tickets[0], "held": seen.leases[0]}
+    assert await rig.manager.find_all([]) == {}
 
 
 async def test_looking_claims_nothing(rig: Rig) -> None:

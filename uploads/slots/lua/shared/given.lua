@@ -34,7 +34,8 @@
 -- thousand values from one string much faster than one by one.
 --
 -- An entry: upload, owner, worker, person, node, window, ticket, front, paused, absent, stored_from, connected, since,
--- fence. It is a lease once its fence is above 0, a place otherwise; the fields mean what they do in entry.py. Moments are milliseconds.
+-- fence. It is a lease once its fence is above 0, a place otherwise; the fields mean what they do in entry.py. Moments
+-- are milliseconds.
 
 local ENTRIES, LEASES, DEADLINES, UNCLAIMED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local WAITING, READY, HEADS, FRONTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8]

@@ -19,6 +19,7 @@ local function grant()
     end
     if admits(entry.node, entry.window) then
       give(entry)
+      blocked = {}  -- a person who holds one more is behind others now, who may need less memory
     else
       blocked[entry.node] = true
     end

@@ -135,13 +135,14 @@ def redis_url(name: str) -> str | None:
 
 def redis_layer(url: str) -> dict[str, Any]:
     """The channel layer on this Redis; the slots take their connection from here."""
-    connection = {
+    connection: dict[str, Any] = {
         "address": url,
         "socket_connect_timeout": REDIS_SECONDS,
-        "socket_keepalive": True,
         "health_check_interval": 15,  # seconds
         "retry": Retry(NoBackoff(), 1),  # one that lay idle may belong to a Redis that has restarted
     }
+    if not url.startswith("unix://"):
+        connection["socket_keepalive"] = True
     return {"BACKEND": "directdrivex.layer.PatientRedisLayer", "CONFIG": {"hosts": [connection]}}
 
 

@@ -5,7 +5,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -19,6 +21,7 @@ from devtools.redis import PrivateRedis
 from devtools.server_process import ServerProcess, program_environment
 from directdrivex.env import redis_layer
 from uploads.slots.scripts import KEYS
+from uploads.slots.store import Store
 
 StartServer = Callable[..., ServerProcess]
 
@@ -188,6 +191,22 @@ async def test_a_channel_that_is_waited_on_survives_a_restart(layer: tuple[Priva
             await channels.group_send("group", {"type": "heard"})
             await asyncio.wait({message}, timeout=0.1)
     assert await message == {"type": "heard"}
+
+
+async def test_redis_may_be_reached_by_a_unix_socket(settings: Any, tmp_path: Path) -> None:
+    private = PrivateRedis(unixsocket=str(tmp_path / "redis.sock"))
+    try:
+        url = f"unix://:{urlsplit(private.url).password}@{tmp_path / 'redis.sock'}?db=0"
+        settings.CHANNEL_LAYERS = {"default": redis_layer(url)}
+        channels: Any = get_channel_layer()
+        channel = await channels.new_channel()
+        await channels.send(channel, {"type": "heard"})
+        assert await channels.receive(channel) == {"type": "heard"}
+        store = Store(redis_layer(url)["CONFIG"]["hosts"][0], seconds=10)
+        assert (await store.settings())["aof_enabled"] == 1
+        await store.close()
+    finally:
+        private.stop()
 
 
 async def test_waiting_on_a_channel_can_be_cancelled_at_any_time(layer: tuple[PrivateRedis, Any]) -> None:

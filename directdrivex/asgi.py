@@ -24,6 +24,7 @@ from django.conf import settings  # noqa: E402 - these need the apps to be loade
 
 from directdrivex.bodies import BodyLimit  # noqa: E402
 from directdrivex.proxies import ForwardedHeaders  # noqa: E402
+from directdrivex.turns import AT_ONCE, EACH, InTurn, Turns  # noqa: E402
 from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
 from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
 
@@ -40,7 +41,7 @@ no_such_socket: Any = _refuse_handshake
 application = ForwardedHeaders(
     ProtocolTypeRouter(
         {
-            "http": BodyLimit(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+            "http": BodyLimit(InTurn(django_application, Turns(AT_ONCE, EACH)), settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
             "websocket": URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]),
         }
     ),

@@ -4,9 +4,11 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator
 
+import psutil
 import pytest
 
 from devtools.client import Client
+from devtools.rude import HONEST_ADDRESS
 from devtools.server_process import ServerProcess
 
 MIB = 1024 * 1024
@@ -103,6 +105,32 @@ async def test_endless_request_headers_are_refused(client: Client, wire_server: 
     assert sent < 30 * MIB, "the server let go of the connection"
     assert wire_server.memory() - before < 16 * MIB
     assert await client.call("GET", "upload/quota-info")
+
+
+async def test_a_thousand_requests_at_once_wait_for_each_other_and_for_nobody_else(wire_server: ServerProcess) -> None:
+    """Each that is worked on costs a thread; somebody else who comes later is not behind all of them."""
+    program = psutil.Process(wire_server.pid)
+    before, most = program.memory_info().rss, 0
+    answered: list[bytes] = []
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+        writer.write(b"GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        answered.append((await reader.readline()).split()[1])
+        writer.transport.abort()
+
+    flood = [asyncio.create_task(ask()) for _ in range(1000)]
+    while not answered:
+        await asyncio.sleep(0.01)
+    async with Client(wire_server.url, address=HONEST_ADDRESS) as honest:
+        await honest.call("GET", "upload/quota-info")
+        assert len(answered) < 500
+    while not all(asked.done() for asked in flood):
+        most = max(most, program.num_threads())
+        await asyncio.sleep(0.05)
+    assert answered == [b"200"] * 1000
+    assert most < 150
+    assert program.memory_info().rss - before < 100 * MIB
 
 
 async def test_a_connection_that_is_only_there_for_control_frames_is_cut_off(

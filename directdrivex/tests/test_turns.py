@@ -1,0 +1,181 @@
+"""Whose turn it is, and what a turn is of."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from directdrivex.turns import InTurn, Turns
+
+
+class Line:
+    """People who want turns, each by a letter; `order` has those who got one, in their order."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.turns, self.order = turns, ""
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def want(self, persons: str) -> None:
+        for person in persons:
+            self.tasks.append(asyncio.create_task(self._take(person)))
+        await settled()
+
+    async def _take(self, person: str) -> None:
+        await self.turns.take(person)
+        self.order += person
+
+    async def give_back(self, persons: str) -> None:
+        for person in persons:
+            self.turns.give_back(person)
+        await settled()
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_wants_more_than_their_share_waits_while_others_come_in() -> None:
+    line = Line(Turns(at_once=5, each=3))
+    await line.want("aaaaaaab")
+    assert line.order == "aaab"
+
+
+async def test_a_free_turn_goes_to_another_person_who_waits_and_not_to_who_asked_most() -> None:
+    line = Line(Turns(at_once=2, each=2))
+    await line.want("aaaaaabcb")
+    assert line.order == "aa"
+    await line.give_back("aa")
+    assert line.order == "aabc"
+    await line.give_back("bc")
+    assert line.order == "aabcab"
+    await line.give_back("ab")
+    assert line.order == "aabcabaa"
+
+
+async def test_who_goes_away_in_the_line_leaves_no_turn_taken() -> None:
+    turns = Turns(at_once=1, each=1)
+    line = Line(turns)
+    await line.want("abc")
+    line.tasks[1].cancel()
+    await line.give_back("a")
+    line.tasks[2].cancel()
+    assert line.order == "ac"
+    await line.give_back("c")
+    await line.want("d")
+    assert line.order == "acd"
+
+
+async def test_who_goes_away_just_when_it_is_their_turn_leaves_it_to_the_next() -> None:
+    line = Line(Turns(at_once=1, each=1))
+    await line.want("abc")
+    line.turns.give_back("a")
+    line.tasks[1].cancel()
+    await settled()
+    assert line.order == "ac"
+
+
+# --- Requests ---
+
+
+class Request:
+    """A request of one client: `parts` of its body come as they are let, and it goes away when it is told to."""
+
+    def __init__(self, client: str = "192.0.2.1") -> None:
+        self.scope = {"type": "http", "client": (client, 1)}
+        self.incoming: asyncio.Queue[Any] = asyncio.Queue()
+        self.sent: list[str] = []
+        self.task: asyncio.Task[None] | None = None
+
+    async def ask(self, application: Any, *parts: bytes, ends: bool = True) -> "Request":
+        self.task = asyncio.create_task(application(self.scope, self.incoming.get, self.send))
+        await self.part(*(parts or (b"",)), ends=ends)
+        return self
+
+    async def part(self, *parts: bytes, ends: bool = True) -> None:
+        for number, part in enumerate(parts):
+            more = not ends or number < len(parts) - 1
+            self.incoming.put_nowait({"type": "http.request", "body": part, "more_body": more})
+        await settled()
+
+    async def go_away(self) -> None:
+        self.incoming.put_nowait({"type": "http.disconnect"})
+        await settled()
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message["type"])
+
+
+class Application:
+    """Notes the bodies that it is given; answers when it is let, and ends when it is let once more."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.answering, self.ending = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Callable[[], Any], send: Any) -> None:
+        self.bodies.append((await receive())["body"])
+        await self.answering.wait()
+        await send({"type": "http.response.start"})
+        await self.ending.wait()
+        await send({"type": "http.response.body"})
+
+
+async def test_a_request_whose_body_is_on_its_way_takes_no_turn() -> None:
+    inner = Application()
+    outer = InTurn(inner, Turns(at_once=1, each=1))
+    slow = await Request().ask(outer, b"ab", ends=False)
+    await Request().ask(outer, b"whole")
+    assert inner.bodies == [b"whole"]
+    inner.answering.set()
+    await slow.part(b"c")
+    assert inner.bodies == [b"whole", b"abc"]
+
+
+async def test_an_answer_that_is_being_sent_takes_no_turn() -> None:
+    inner = Application()
+    outer = InTurn(inner, Turns(at_once=1, each=1))
+    first = await Request().ask(outer)
+    second = await Request().ask(outer)
+    assert len(inner.bodies) == 1
+    inner.answering.set()
+    await settled()
+    assert len(inner.bodies) == 2
+    assert first.sent == second.sent == ["http.response.start"]
+
+
+async def test_who_waits_for_a_turn_and_goes_away_is_never_worked_on() -> None:
+    inner = Application()
+    outer = InTurn(inner, Turns(at_once=1, each=1))
+    await Request().ask(outer, b"first")
+    gone = await Request().ask(outer, b"gone")
+    await gone.go_away()
+    assert gone.task is not None
+    assert gone.task.done()
+    inner.answering.set()
+    await settled()
+    await Request("192.0.2.2").ask(outer, b"another")
+    assert inner.bodies == [b"first", b"another"]
+
+
+async def test_an_application_that_fails_gives_its_turn_back() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError
+
+    outer = InTurn(fails, Turns(at_once=1, each=1))
+    for _ in range(2):
+        request = await Request().ask(outer)
+        assert request.task is not None
+        assert isinstance(request.task.exception(), RuntimeError)
+
+
+async def test_the_application_hears_that_its_client_went_away() -> None:
+    heard = []
+
+    async def listens(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((await receive())["type"])
+        heard.append((await receive())["type"])
+
+    request = await Request().ask(InTurn(listens, Turns(at_once=1, each=1)))
+    assert heard == ["http.request"]
+    await request.go_away()
+    assert heard == ["http.request", "http.disconnect"]

@@ -30,12 +30,10 @@ def address_person(address: str) -> Person:
     A household or a phone has a /64 to itself and changes addresses within it at will.
     """
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = _plain_address(address)
     except ValueError:
         return Person(f"{ADDRESS}unknown", "anonymous")
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return Person(f"{ADDRESS}{parsed.ipv4_mapped}", "anonymous")
         return Person(f"{ADDRESS}{ipaddress.ip_network((parsed, 64), strict=False)}", "anonymous")
     return Person(f"{ADDRESS}{parsed}", "anonymous")
 
@@ -50,7 +48,7 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: Iterable[IP
 
     def is_trusted(address: str) -> bool:
         try:
-            parsed = ipaddress.ip_address(address)
+            parsed = _plain_address(address)
         except ValueError:
             return False
         return any(parsed.version == network.version and parsed in network for network in networks)
@@ -60,10 +58,16 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: Iterable[IP
         if not is_trusted(current):
             break
         try:
-            current = str(ipaddress.ip_address(entry.strip("[]")))
+            current = str(_plain_address(entry.strip("[]")))
         except ValueError:
             break
     return current
+
+
+def _plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address; of an IPv4 one in IPv6 clothes, as a socket for both has it, the IPv4 one. Raises ValueError."""
+    parsed = ipaddress.ip_address(text)
+    return (isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped) or parsed
 
 
 def utc_day(moment: datetime) -> date:

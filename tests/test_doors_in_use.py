@@ -183,6 +183,24 @@ async def test_a_running_download_breaks_off_and_can_be_resumed_later(server: Se
         assert whole == source.read(0, source.size)
 
 
+async def test_the_first_account_to_be_blocked_is_found_in_what_it_has_open_already(server: ServerProcess) -> None:
+    source = PatternSource(64_000_000)
+    account = await sign_in(server)
+    async with Client(server.url, Who(HERE).headers) as somebody, Client(server.url, account.headers) as client:
+        upload = await somebody.initiate("film.mkv", source.size)
+        await somebody.send(upload, source)
+        theirs = await somebody.initiate("to go on by another.bin", SIZE)
+        async with client.connect(theirs) as socket, client.http.get(upload.answer["download_url"]) as download:
+            await begin(client, socket, theirs, PatternSource(SIZE), 1000)
+            began = bytearray(await download.content.readexactly(1_000_000))
+            block(server, account=NAME)
+            await seen(server, 403, account)
+            code, error = await ended_with(socket)
+            assert (code, error["code"]) == (1008, "forbidden")
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await read_into(began, download.content)
+
+
 async def test_who_waits_in_line_is_sent_away_as_well(start_server: Any) -> None:
     server = start_server(MAX_CONCURRENT_UPLOADS="1")
     async with Client(server.url) as client:

@@ -40,6 +40,10 @@ async def test_a_trusted_proxy_tells_address_scheme_and_host() -> None:
     assert dict(scope["headers"])[b"host"] == b"files.example.org"
 
 
+async def test_a_proxy_that_comes_by_a_socket_for_both_families_is_the_same_proxy() -> None:
+    assert (await seen("::ffff:10.0.0.1", ALL))["client"][0] == "203.0.113.9"
+
+
 async def test_a_socket_behind_tls_is_wss() -> None:
     assert (await seen("10.0.0.1", ALL, "websocket"))["scheme"] == "wss"
 

@@ -78,8 +78,10 @@ async def _knock(request: HttpRequest) -> None:
     persons = [address_person(request.META.get("REMOTE_ADDR", "")).key]
     now_closed = await doors.known.get()
     is_initiation = request.method == "POST" and request.path in INITIATIONS
+    # A download asks the door again with every block: an account may be the first to be blocked until it ends.
+    lasts = links.downloaded_file(request.path) is not None
     if settings.SESSION_COOKIE_NAME in request.COOKIES and (
-        now_closed.blocked.has_accounts or is_initiation or not _is_call(request)
+        now_closed.blocked.has_accounts or is_initiation or lasts or not _is_call(request)
     ):
         user = await request.auser()
         request.user = user  # pages name it, and are rendered where the database must not be asked

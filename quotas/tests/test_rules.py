@@ -253,3 +253,9 @@ def test_junk_in_the_header_stops_the_search_at_the_proxy(junk: str) -> None:
 
 def test_ipv6_proxies_and_bracketed_entries_are_understood() -> None:
     assert rules.client_address("fd00::1", ["[2001:db8::5]"], PROXIES) == "2001:db8::5"
+
+
+@pytest.mark.parametrize("peer", ["::ffff:10.0.0.1", "::ffff:a00:1"])
+def test_a_socket_for_both_families_knows_a_proxy_by_its_ipv4_address(peer: str) -> None:
+    assert rules.client_address(peer, ["198.51.100.1", "::ffff:10.0.0.2"], PROXIES) == "198.51.100.1"
+    assert rules.client_address("::ffff:203.0.113.5", ["198.51.100.1"], PROXIES) == "::ffff:203.0.113.5"

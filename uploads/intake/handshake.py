@@ -35,8 +35,7 @@ async def come_in(scope: Mapping[str, Any]) -> tuple[str, ...]:
     """
     address = scope["client"][0] if scope.get("client") else ""
     persons = [address_person(address).key]
-    session_key = session_key_of(scope)
-    if session_key and ((await doors.known.get()).blocked.has_accounts or settings.RATE_CONNECT_PER_MINUTE):
+    if session_key := session_key_of(scope):  # whether or not an account is blocked: one may be while it is connected
         user = await database_sync_to_async(user_of_session)(session_key)
         if user.is_authenticated:
             persons.append(account_person(user.pk).key)

@@ -40,8 +40,8 @@ from uploads.storage.taking import Copy
 
 MIB = 1024 * 1024
 READ_BLOCK_BYTES = MIB
-# What all downloads together hold while nobody reads them, about: the more there are, the smaller their blocks.
-READ_BUDGET_BYTES = 32 * MIB
+# What all downloads together hold while nobody reads them, about: the more they hold, the smaller the next block.
+READ_BUDGET_BYTES = 16 * MIB
 LEAST_BLOCK_BYTES = 64 * 1024
 HASH_BLOCK_BYTES = 4 * MIB
 SYNC_BYTES = 64 * MIB  # a checkpoint comes after this much and
@@ -598,25 +598,30 @@ def _open_for_reading(path: Path) -> io.FileIO:
     return io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
 
 
-_readers = 0
+_held = 0
 
 
 def _block_bytes() -> int:
-    """How much one of the present readers may take at once; each holds two blocks, one on its way and one ahead."""
-    return max(LEAST_BLOCK_BYTES, min(READ_BLOCK_BYTES, READ_BUDGET_BYTES // (2 * _readers)))
+    """How much of a file may be read at once now: an eighth of what the budget still has."""
+    return max(LEAST_BLOCK_BYTES, min(READ_BLOCK_BYTES, (READ_BUDGET_BYTES - _held) // 8))
 
 
 async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[bytes]:
     """`length` bytes from `start`, the next block being read while the one before is sent."""
-    global _readers
-    position, end = start, start + length
+    position, end, holds = start, start + length, 0
     ahead: asyncio.Task[bytes] | None = None
 
+    def hold(size: int) -> None:
+        nonlocal holds
+        global _held
+        _held, holds = _held - holds + size, size
+
     def read_on() -> asyncio.Task[bytes] | None:
+        hold(0)
         size = min(_block_bytes(), end - position)
+        hold(2 * size)  # one on its way, one ahead
         return asyncio.create_task(_in_thread(os.pread, file.fileno(), size, position)) if size else None
 
-    _readers += 1
     try:
         ahead = read_on()
         while ahead is not None:
@@ -627,7 +632,7 @@ async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[byt
             ahead = read_on()
             yield block
     finally:
-        _readers -= 1
+        hold(0)
         if ahead is not None and not ahead.done():
             # The descriptor must outlive the thread that reads from it.
             ahead.add_done_callback(lambda task: _close(file, task))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from uploads.storage.base import RewindError, StorageFullError, StorageUnavailableError
-from uploads.storage.local import LocalStore
+from uploads.storage.local import LEAST_BLOCK_BYTES, READ_BLOCK_BYTES, READ_BUDGET_BYTES, LocalStore
 from uploads.storage.taking import Copy
 
 MIB = 1024 * 1024
@@ -389,6 +389,23 @@ async def test_a_reader_that_stops_half_way_leaves_no_open_file(root: Path, key:
     async with asyncio.timeout(5):
         while len(os.listdir("/proc/self/fd")) > before:
             await asyncio.sleep(0.01)
+
+
+async def test_readers_who_come_one_after_the_other_and_stop_hold_no_more_than_those_who_come_at_once(
+    root: Path, key: str
+) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 4 * MIB)
+    await upload.append([b"x" * 4 * MIB])
+    await upload.finish()
+    bodies = [await store.read(key, 0, 4 * MIB) for _ in range(100)]
+    blocks = [len(await anext(body)) for body in bodies]
+    assert blocks[0] == READ_BLOCK_BYTES
+    assert 2 * sum(blocks) <= READ_BUDGET_BYTES + 2 * 100 * LEAST_BLOCK_BYTES
+    for body in bodies:
+        await body.aclose()  # type: ignore[attr-defined]
+    body = await store.read(key, 0, 4 * MIB)
+    assert [len(block) async for block in body] == [READ_BLOCK_BYTES] * 4, "what they held is given back"
 
 
 # --- Taken from a writer that does not let go -------------------------------------------------------------------

@@ -5,6 +5,16 @@ from typing import Any
 
 import structlog
 
+MOST_CHARACTERS = 1000
+
+
+def within_bounds(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Cut what strangers can make as long as they like: an address of 60 KiB would be logged three times over."""
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+            event[key] = f"{value[:MOST_CHARACTERS]}… ({len(value)} characters)"
+    return event
+
 
 def without_queries(logger: Any, method: str, event: Any) -> Any:
     """A request's line tells its path alone: what comes behind it may be a secret, such as the code of a consent."""
@@ -21,6 +31,7 @@ def configure(config: dict[str, Any]) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.PositionalArgumentsFormatter(),
+        within_bounds,
         structlog.processors.StackInfoRenderer(),
     ]
     if config["as_json"]:

@@ -78,6 +78,7 @@ class UploadSession(Mailbox):
         self._file: StoredFile | None = None
         self._place: Place | None = None
         self._ready = self._verifying = False
+        self._said: Finish | None = None  # the last `finish`, while it waits for the storage
         self._untold: RewindError | None = None  # bytes were lost, and the client does not know it yet
 
     def take(self, data: bytes) -> None:
@@ -241,7 +242,7 @@ class UploadSession(Mailbox):
             self.put(SlotChanged())
         if rewound is not None or self.halted:
             transfer.halt()
-        self.halted, self._untold = False, None
+        self.halted, self._untold, self._said = False, None, None
         if rewound is not None and not told:
             self._ready = True
             await self._tell_rewind(transfer.partial.offset, rewound.reason)
@@ -299,9 +300,13 @@ class UploadSession(Mailbox):
 
         async def tell_when_drained() -> None:
             await transfer.drained()
-            self.put(Drained(finish))
+            said, self._said = self._said, None
+            if said is not None:
+                self.put(Drained(said))
 
-        self.spawn(tell_when_drained())
+        waits, self._said = self._said is not None, finish
+        if not waits:  # one is enough, however often a client says so while the disk is slow
+            self.spawn(tell_when_drained())
         return None
 
     async def _verify(self, transfer: Transfer, finish: Finish) -> None:

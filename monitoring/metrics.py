@@ -18,7 +18,7 @@ from monitoring.state import ProgramState
 from uploads.storage.gdrive.conditions import USABLE
 
 # A proxy in front makes every visitor a loopback peer; its headers give it away.
-FORWARDING_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+FORWARDING_HEADERS = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 
 class StateCollector(Collector):
@@ -93,7 +93,7 @@ def may_scrape(request: HttpRequest) -> bool:
     if settings.METRICS_TOKEN:
         given = request.headers.get("Authorization", "")
         return constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}")
-    if any(header in request.META for header in FORWARDING_HEADERS):
+    if any(header.startswith(FORWARDING_HEADERS) for header in request.META):
         return False
     try:
         peer = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))

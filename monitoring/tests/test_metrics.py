@@ -32,7 +32,9 @@ async def test_without_a_token_nobody_else_may(peer):
     assert (await scrape(peer)).status_code == 403
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via"]
+)
 async def test_a_visitor_whom_a_proxy_on_this_machine_brings_may_not(header):
     assert (await scrape(**{header: "127.0.0.1"})).status_code == 403
 

@@ -236,7 +236,9 @@ AXES_COOLOFF_TIME = 0.25  # hours
 # By address alone too: a fresh name for each try must not go on for ever.
 AXES_LOCKOUT_PARAMETERS = ["ip_address", ["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "uploads.people.client_address"
+AXES_USERNAME_CALLABLE = "uploads.people.client_username"
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # nor is a row written for each try of who is locked out
 AXES_VERBOSE = False
 AXES_LOCKOUT_CALLABLE = "uploads.accounts.locked_out"
 LOGIN_URL = "login"

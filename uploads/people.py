@@ -33,6 +33,7 @@ from uploads.services import token_matches
 
 VISITOR_SALT = "uploads.visitor"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+LONGEST_USERNAME = 150
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,17 @@ def client_address(request: HttpRequest) -> str:
         return ""
 
 
+def client_username(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
+    """The name that failed sign-ins are counted by: no longer than the name of any account, whatever was typed."""
+    given = (credentials or {}).get("username") or request.POST.get("username") or ""
+    return str(given)[:LONGEST_USERNAME]
+
+
 def request_key(request: HttpRequest, caller: Caller) -> RequestKey | None:
     """What makes this request the same as another: person, `Idempotency-Key` and body; None without the header.
 
-    Behind one address a browser is known by its cookie, or by the one that its first answer brought; programs there
-    should choose keys that nobody guesses.
+    An account is one person on all its devices. Behind one address a browser is known by its cookie, or by the one
+    that its first answer brought; programs there should choose keys that nobody guesses.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -100,7 +107,9 @@ def request_key(request: HttpRequest, caller: Caller) -> RequestKey | None:
     def made_by(visitor: str) -> str:
         return "\n".join((caller.person.key, visitor, *digests))
 
-    return RequestKey(made_by(caller.visitor), made_by("") if caller.visitor else "", caller.visitor)
+    if caller.account_id is not None or not caller.visitor:
+        return RequestKey(made_by(""))
+    return RequestKey(made_by(caller.visitor), made_by(""), caller.visitor)
 
 
 def refuse_foreign(request: HttpRequest) -> None:

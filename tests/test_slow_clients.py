@@ -173,7 +173,6 @@ async def test_downloads_that_nobody_reads_cost_little_and_are_ended(impatient: 
     peak = impatient.memory()
     async with client.http.get(url) as response:
         assert len(await response.read()) == 64 * MIB, "somebody who reads gets the file meanwhile"
-    print("GROWTH", (peak - before) / MIB)
     assert peak - before < 128 * MIB
     async with asyncio.timeout(HANGS_SECONDS):
         while (await open_sockets(impatient)) > 20:

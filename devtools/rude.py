@@ -166,6 +166,34 @@ async def announces_without_end(rude: Rude) -> None:
             await rude.client.call("POST", "batch/initiate", json=body)
 
 
+async def announces_a_thousand_from_many_connections(rude: Rude) -> None:
+    """As many as a batch may have, with names that take long to compose; or what is only made to be read."""
+    name = "a" + "\u0300" * 100 + "\u0323" * 100
+    batch: Any = {"files": [{"filename": name, "size": 1, "path": name} for _ in range(1000)]}
+    lists: Any = {"files": [[]] * 500_000}
+
+    async def announce() -> None:
+        while True:
+            for body in (batch, lists):
+                with suppress(Refused):
+                    await rude.client.call("POST", "batch/initiate", json=body)
+
+    await asyncio.gather(*(announce() for _ in range(8)))
+
+
+async def asks_a_thousand_times_at_once(rude: Rude) -> None:
+    async def ask(path: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rude.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    paths = (f"/f/{rude.victim}", "/api/v1/upload/quota-info", "/admin/login/", "/api/v1/system/upload-status")
+    while True:
+        await asyncio.gather(*(ask(path) for path in paths * 250), return_exceptions=True)
+
+
 RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "ignores the window": ignores_the_window,
     "sends a million one-byte frames": sends_a_million_one_byte_frames,
@@ -179,6 +207,8 @@ RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "replays another's resume": replays_anothers_resume,
     "keeps a thousand connections": keeps_a_thousand_connections,
     "announces without end": announces_without_end,
+    "announces a thousand from many connections": announces_a_thousand_from_many_connections,
+    "asks a thousand times at once": asks_a_thousand_times_at_once,
 }
 
 

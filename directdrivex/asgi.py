@@ -24,9 +24,10 @@ from django.conf import settings  # noqa: E402 - these need the apps to be loade
 
 from directdrivex.bodies import BodyLimit  # noqa: E402
 from directdrivex.proxies import ForwardedHeaders  # noqa: E402
-from directdrivex.turns import AT_ONCE, EACH, InTurn, Turns  # noqa: E402
+from directdrivex.turns import AT_ONCE, EACH, InTurn  # noqa: E402
 from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
 from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
+from uploads.turns import Turns  # noqa: E402
 
 
 async def _refuse_handshake(scope: Any, receive: Any, send: Any) -> None:

@@ -1,18 +1,16 @@
-"""How many requests are worked on at once: each has a thread, and a database connection, of its own. Needs no Django.
+"""Who is next, where not everybody can be served at once. Needs no Django.
 
 Who asks for a thousand things at once gets one after the other, and waits for their own: the next turn goes to another
-person who waits. A turn begins when the request is there in full, and ends when its answer begins, so that neither a
-slow sender nor a slow reader holds one.
+person who waits.
 """
 
 import asyncio
+import weakref
 from collections import Counter, OrderedDict, deque
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from quotas.rules import address_person
-
-AT_ONCE = 128
-EACH = 32  # behind one address may be a whole company, whose browsers wait for news of a batch
+LONGEST_REST_SECONDS = 1.0
 
 
 class Turns:
@@ -67,55 +65,22 @@ class Turns:
             self._next.setdefault(person)
 
 
-class InTurn:
-    """Gives the application one HTTP request after the other, as `Turns` has it; sockets pass."""
+class WithRests:
+    """Work that would leave nothing to others: one piece at a time, and after each a rest as long as it took.
 
-    def __init__(self, application: Any, turns: Turns) -> None:
-        self.application, self.turns = application, turns
+    Each event loop has its own.
+    """
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return await self.application(scope, receive, send)
-        request = await _whole_request(receive)
-        if request is None:
-            return None
-        person = address_person(scope["client"][0] if scope.get("client") else "").key
-        coming = asyncio.ensure_future(receive())  # nothing more, until the client has gone
-        taking = asyncio.ensure_future(self.turns.take(person))
-        messages = [request]
-        is_over = False
+    def __init__(self) -> None:
+        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = weakref.WeakKeyDictionary()
 
-        def give_back() -> None:
-            nonlocal is_over
-            if not is_over:
-                is_over = True
-                self.turns.give_back(person)
-
-        async def replayed() -> Any:
-            return messages.pop() if messages else await asyncio.shield(coming)
-
-        async def noted(message: Any) -> None:
-            give_back()
-            await send(message)
-
+    @asynccontextmanager
+    async def turn(self, person: str) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        turns = self._turns.setdefault(loop, Turns(at_once=1, each=1))
+        await turns.take(person)
+        began = loop.time()
         try:
-            await asyncio.wait({coming, taking}, return_when=asyncio.FIRST_COMPLETED)
-            if taking.done():
-                await self.application(scope, replayed, noted)
+            yield
         finally:
-            coming.cancel()
-            if not taking.cancel():  # it was done
-                give_back()
-        return None
-
-
-async def _whole_request(receive: Any) -> dict[str, Any] | None:
-    """One message with all of the body; None where the client goes away before its end."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return {"type": "http.request", "body": bytes(body)}
+            loop.call_later(min(loop.time() - began, LONGEST_REST_SECONDS), turns.give_back, person)

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from directdrivex.turns import InTurn, Turns
+import pytest
+
+from directdrivex.turns import InTurn
+from uploads.turns import Turns, WithRests
 
 
 class Line:
@@ -179,3 +182,33 @@ async def test_the_application_hears_that_its_client_went_away() -> None:
     assert heard == ["http.request"]
     await request.go_away()
     assert heard == ["http.request", "http.disconnect"]
+
+
+# --- Work that would leave nothing to others ---
+
+
+async def test_after_such_work_comes_a_rest_and_then_somebody_else() -> None:
+    work, order = WithRests(), ""
+    loop = asyncio.get_running_loop()
+    ended = [loop.time()]
+    rests = []
+
+    async def do(person: str) -> None:
+        nonlocal order
+        async with work.turn(person):
+            rests.append(loop.time() - ended[-1])
+            order += person
+            await asyncio.sleep(0.05)
+            ended.append(loop.time())
+
+    await asyncio.gather(do("a"), do("a"), do("b"))
+    assert order == "aba"
+    assert all(rest >= 0.04 for rest in rests[1:])
+
+
+async def test_work_that_fails_leaves_the_turn_to_the_next() -> None:
+    work = WithRests()
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            async with work.turn("a"):
+                raise RuntimeError

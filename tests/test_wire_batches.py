@@ -297,8 +297,11 @@ async def test_a_batch_that_is_nothing_but_faults_is_answered_at_once_and_in_few
         error = await refusal(client.initiate_batch([bad] * 1000))
         assert len(error.extra["errors"]) == 6000
         assert len(error.sentence) < 1000
-        error = await refusal(client.initiate_batch([{}] * 500_000))
+        error = await refusal(client.initiate_batch([{}] * 20_000))
         assert [problem["field"] for problem in error.extra["errors"]] == ["files"]
+        error = await refusal(client.initiate_batch([{}] * 500_000))
+        [problem] = error.extra["errors"]
+        assert problem == {"field": "body", "reason": "There are too many lists and objects in the body."}
 
 
 async def test_the_disks_room_is_judged_for_the_whole(client: Client, wire_server: ServerProcess) -> None:

@@ -52,6 +52,8 @@ class JSONOnly(Parser):
             raise InvalidRequest("Content-Type", _("The body must be application/json."))
         try:
             return strict_json.read(request.body)
+        except strict_json.TooManyError:
+            raise InvalidRequest("body", _("There are too many lists and objects in the body.")) from None
         except ValueError:
             raise InvalidRequest("body", _("The body is not JSON that can be read.")) from None
 

@@ -13,6 +13,10 @@ MOST_LISTS_AND_OBJECTS = 50_000
 STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
+class TooManyError(ValueError):
+    """More lists and objects than anybody needs."""
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
@@ -20,12 +24,12 @@ def _refuse(constant: str) -> NoReturn:
 def read(text: bytes | str) -> Any:
     """What a JSON text says; bytes are UTF-8, without a byte order mark.
 
-    Raises `ValueError` for anything else: NaN, other encodings (which `json.loads` guesses), nesting beyond what can
-    be read, and more lists and objects than anybody needs.
+    Raises `ValueError` for anything else: NaN, other encodings (which `json.loads` guesses), and nesting beyond what
+    can be read; and `TooManyError`.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
     if _brackets(text) > MOST_LISTS_AND_OBJECTS and _brackets(STRING.sub("", text)) > MOST_LISTS_AND_OBJECTS:
-        raise ValueError("there are too many lists and objects")
+        raise TooManyError("there are too many lists and objects")
     try:
         with _no_collection():
             return json.loads(text, parse_constant=_refuse)

@@ -53,6 +53,7 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     os.environ["DATABASE_URL"] = POSTGRES.url
 
 import django  # noqa: E402 - after the environment is set
+from django.utils import translation  # noqa: E402
 
 from devtools.emulator_process import EmulatorProcess  # noqa: E402
 from devtools.server_process import ServerProcess, prepare  # noqa: E402
@@ -64,6 +65,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if POSTGRES:
         POSTGRES.stop()
     shutil.rmtree(DATA, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_language_of_another_test() -> Iterator[None]:
+    """A page that a test asked for in Hindi leaves its language to the thread, and so to whatever test comes next."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")

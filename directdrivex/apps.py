@@ -11,6 +11,13 @@ class DirectDriveXConfig(AppConfig):
         from directdrivex import checks  # noqa: F401 - registers the system checks
 
 
+class DaphneConfig(AppConfig):
+    """daphne for `runserver`. Its own configuration would load its server, and Twisted, at every start."""
+
+    name = "daphne"
+    verbose_name = "Daphne"
+
+
 class SignInsConfig(AxesConfig):
     """The library that counts wrong passwords, under a name that tells an admin what it is about."""
 

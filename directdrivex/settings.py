@@ -121,7 +121,7 @@ LIMIT_OVERRIDES = {
 # --- Django -----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",  # first, so that `runserver` is daphne's and speaks WebSocket
+    "directdrivex.apps.DaphneConfig",  # first, so that `runserver` is daphne's and speaks WebSocket
     "directdrivex.apps.DirectDriveXConfig",
     "directdrivex.apps.AdminConfig",
     "django.contrib.auth",

@@ -1,11 +1,13 @@
 """The rules of imports themselves stand in pyproject.toml; these tests hold the rules to what the modules promise."""
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
 
 from conftest import ROOT
+from devtools.server_process import program_environment
 
 APPS = ("directdrivex", "uploads", "quotas", "monitoring")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -34,3 +36,16 @@ def test_imports_run_one_way():
     )
     done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_start_loads_nothing_of_drive_and_nothing_of_the_other_server():
+    """Each would take as long as much of our own: whoever needs it loads it then."""
+    rare = {"daphne.server", "twisted.internet", "aiohttp", "google.auth", "requests", "oauthlib"}
+    script = (
+        "import sys, django; from django.conf import settings; settings.SECRET_KEY; django.setup(); "
+        "import directdrivex.asgi, directdrivex.urls, directdrivex.serving; "
+        f"print(sorted({rare!r} & set(sys.modules)))"
+    )
+    environment = program_environment({"DATA_DIR": os.environ["DATA_DIR"], "SERVER": "uvicorn"})
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

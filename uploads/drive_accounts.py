@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -18,10 +18,12 @@ from uploads.drive_models import DriveAccount, DriveUpload, Kind
 from uploads.secrets import reseal, seal
 from uploads.storage.breaker import State
 from uploads.storage.gdrive import circuits, ledger, troubles
-from uploads.storage.gdrive.accounts import Pool
 from uploads.storage.gdrive.budget import Standing
 from uploads.storage.gdrive.conditions import Condition
 from uploads.storage.gdrive.troubles import TroubleError
+
+if TYPE_CHECKING:
+    from uploads.storage.gdrive.accounts import Pool
 
 ENV_NAME = "env"
 KEY_FIELDS = ("client_email", "private_key")
@@ -110,8 +112,11 @@ def overview(now: datetime) -> list[tuple[DriveAccount, Shown]]:
     return [(row, found[row.pk]) for row in rows]
 
 
-async def check(account_id: int, pool: Pool | None = None) -> TroubleError | None:
+async def check(account_id: int, pool: "Pool | None" = None) -> TroubleError | None:
     """Ask Drive how the account fares, and keep that; what is wrong, or None."""
+    # Loads aiohttp and google-auth, which a start without Drive does not wait for.
+    from uploads.storage.gdrive.accounts import Pool
+
     try:
         await (pool or Pool()).look(account_id)
     except TroubleError as trouble:

@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy as _
 from uploads import links
 from uploads.drive_models import DriveAccount
 from uploads.storage.gdrive import oauth
-from uploads.storage.gdrive.credentials import client_of
 from uploads.storage.gdrive.oauth import ConsentError
+from uploads.storage.gdrive.sealed import client_of
 
 WALK_SECONDS = 600
 KEPT = "drive_consent"

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from uploads import drive_accounts
 from uploads.drive_models import DriveAccount, Kind
 from uploads.storage.gdrive import troubles
-from uploads.storage.gdrive.credentials import client_of
+from uploads.storage.gdrive.sealed import client_of
 from uploads.storage.gdrive.troubles import TroubleError
 
 # https://drive.google.com/drive/folders/ID, /drive/u/0/folders/ID, /drive/shared-drives…

@@ -97,7 +97,7 @@ def folder(emulator: EmulatorProcess, refresh_token: str) -> str:
 
 def secrets_of(account: DriveAccount) -> list[str]:
     """The texts that nobody may ever see."""
-    from uploads.storage.gdrive.credentials import client_of
+    from uploads.storage.gdrive.sealed import client_of
 
     values = client_of(account.sealed_credentials)
     found = [values[name] for name in ("client_secret", "refresh_token", "private_key") if values.get(name)]

@@ -20,7 +20,7 @@ from devtools.emulator_process import EmulatorProcess
 from uploads.drive_consent import KEPT
 from uploads.drive_models import DriveAccount, DriveUpload, Kind
 from uploads.storage.gdrive import circuits, troubles
-from uploads.storage.gdrive.credentials import client_of
+from uploads.storage.gdrive.sealed import client_of
 from uploads.tests.drive_rig import (
     CLIENT,
     drive,

@@ -13,7 +13,7 @@ from django.utils import timezone
 from devtools.emulator_process import EmulatorProcess
 from uploads.drive_models import DriveAccount, DriveUpload, Kind
 from uploads.secrets import UnsealError, seal, unseal
-from uploads.storage.gdrive.credentials import client_of
+from uploads.storage.gdrive.sealed import client_of
 from uploads.tests.drive_rig import drive, module_emulator, oauth_account, service_account, service_key, shared_drive
 
 __all__ = ["drive", "module_emulator"]

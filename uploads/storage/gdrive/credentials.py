@@ -5,11 +5,8 @@ cannot send a body as it comes. So the tokens are made here, and the calls by wh
 """
 
 import asyncio
-import json
 import threading
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from google.auth import credentials as google_credentials
 from google.auth import exceptions
@@ -18,13 +15,11 @@ from google.oauth2 import credentials as oauth
 from google.oauth2 import service_account
 
 from uploads.drive_models import Kind
-from uploads.secrets import UnsealError, unseal
 from uploads.storage.gdrive import troubles
+from uploads.storage.gdrive.oauth import SCOPE
+from uploads.storage.gdrive.sealed import client_of
 from uploads.storage.gdrive.troubles import BrokenError, PassingError, TroubleError
 
-# All of Drive: to store in a folder that the account was given. Without one, the files of this program are enough.
-SCOPE = "https://www.googleapis.com/auth/drive"
-OWN_FILES_SCOPE = "https://www.googleapis.com/auth/drive.file"
 ANSWER_SECONDS = 10.0
 
 
@@ -59,18 +54,6 @@ class TokenMaker:
                 raise _refusal(error) from None  # its own words may quote what was sent
             except exceptions.GoogleAuthError as error:
                 raise PassingError(troubles.UNREACHABLE, _first_line(_root_of(error))) from None
-
-
-def client_of(sealed: str) -> Mapping[str, Any]:
-    """What `seal` was given: the fields of an OAuth client and its refresh token, or of a service account's key."""
-    if not sealed:
-        raise BrokenError(troubles.NO_CREDENTIALS, "there are no credentials")
-    try:
-        values = json.loads(unseal(sealed))
-    except UnsealError as error:
-        raise BrokenError(troubles.SEALED, str(error)) from None
-    assert isinstance(values, dict)
-    return values
 
 
 def _heard(refresh: asyncio.Task[None]) -> None:

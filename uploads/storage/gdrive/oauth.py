@@ -1,17 +1,18 @@
-"""A person's consent at Google: where to send them, and what their answer is worth. PKCE and messages by oauthlib."""
+"""A person's consent at Google: where to send them, and what their answer is worth. PKCE and messages by oauthlib.
+
+What few need is loaded by those who do: the admin's pages know of consents at every start.
+"""
 
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import requests
 from django.utils.translation import gettext_lazy as _
-from oauthlib.common import add_params_to_uri
-from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
-from uploads.storage.gdrive.credentials import OWN_FILES_SCOPE, SCOPE
-
+# All of Drive: to store in a folder that the account was given. Without one, the files of this program are enough.
+SCOPE = "https://www.googleapis.com/auth/drive"
+OWN_FILES_SCOPE = "https://www.googleapis.com/auth/drive.file"
 ANSWER_SECONDS = 10.0
 # RFC 7636 asks for 43 to 128 characters.
 VERIFIER_LENGTH = 96
@@ -56,6 +57,9 @@ def scope_for(folder_id: str) -> str:
 
 def begin(consent_url: str, client_id: str, redirect_uri: str, scope: str) -> Walk:
     """Where a person gives consent. The refresh token comes for sure only if consent is asked for anew."""
+    from oauthlib.common import add_params_to_uri
+    from oauthlib.oauth2 import WebApplicationClient
+
     client = WebApplicationClient(client_id)
     verifier = client.create_code_verifier(VERIFIER_LENGTH)
     state = secrets.token_urlsafe(32)
@@ -77,6 +81,9 @@ def redeem(
     token_url: str, credentials: Mapping[str, str], redirect_uri: str, code: str, verifier: str, scope: str
 ) -> str:
     """The refresh token for a code. Raises `ConsentError`."""
+    import requests
+    from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
+
     client = WebApplicationClient(credentials["client_id"])
     body = client.prepare_request_body(
         code=code,

@@ -53,12 +53,18 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     os.environ["DATABASE_URL"] = POSTGRES.url
 
 import django  # noqa: E402 - after the environment is set
+from django.conf import settings  # noqa: E402
 from django.utils import translation  # noqa: E402
 
 from devtools.emulator_process import EmulatorProcess  # noqa: E402
 from devtools.server_process import ServerProcess, prepare  # noqa: E402
 
 django.setup()  # test modules import models, and pytest-django sets up only what pyproject.toml names
+
+# In this process only, where hundreds of accounts are made and each client of a test is a program of its own. The real
+# program, which other processes run, hashes passwords slowly and serves its static files.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.SERVESTATIC_USE_FINDERS = settings.SERVESTATIC_USE_STATIC_ROOT = False
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,16 +3,14 @@
 import hashlib
 import json
 import os
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
 from devtools import machine
-from devtools.emulator_process import EmulatorProcess
+from devtools.rclone import environment as environment_of
 from tests.emulator.rig import Drive
 
 MIB = 1024 * 1024
@@ -21,25 +19,11 @@ SMALL = b"a few words"
 Rclone = Callable[..., str]
 
 
-def configuration(emulator: EmulatorProcess) -> str:
-    """What docs/emulator.md tells people to write, for this emulator's port."""
-    found = re.search(r"<<END\n(.*?)END\n", (ROOT / "docs" / "emulator.md").read_text(), re.DOTALL)
-    assert found
-    return found[1].replace("http://127.0.0.1:8090", emulator.url)
-
-
 @pytest.fixture
 def rclone(drive: Drive, tmp_path: Path) -> Rclone:
     """Runs rclone, and returns what it prints; another exit code than 0 fails the test."""
     program = machine.rclone()
-    config = tmp_path / "rclone.conf"
-    config.write_text(configuration(drive.emulator))
-    environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")} | {
-        "HTTPS_PROXY": drive.emulator.url,
-        "RCLONE_CA_CERT": str(drive.emulator.authority),
-        "RCLONE_CONFIG": str(config),
-        "RCLONE_DRIVE_PACER_MIN_SLEEP": "1ms",
-    }
+    environment = environment_of(drive.emulator, tmp_path)
 
     def run(*words: str) -> str:
         done = subprocess.run([program, *words], env=environment, capture_output=True, text=True, timeout=120)

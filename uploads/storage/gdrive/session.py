@@ -220,18 +220,22 @@ class RemoteUpload:
 
     async def own_digest(self) -> OwnDigest:
         """What Drive says of the whole file. Raises `RewindError` where it is not there."""
+        file = self.file or await self._look()
+        if not file.sha256:
+            file = await self._look(with_md5=True)
+        reason = None if file.sha256 else "Google Drive gave no SHA-256"
+        return OwnDigest(file.sha256, reason, md5=None if file.sha256 else file.md5, size=file.size)
+
+    async def _look(self, *, with_md5: bool = False) -> DriveFile:
+        """The whole file as Drive has it now. Where somebody removed it there, the upload begins anew."""
         client, file_id = self._calls.client, self._session().file_id
-        if self.file is None or not self.file.sha256:
-            try:
-                self.file = await self._calls.make(self._account(), lambda token: client.get(token, file_id))
-            except DriveGoneError:
-                self.file = None
-            if self.file is None or self.file.trashed:
-                await self._begin_anew()
-                raise RewindError(self.accepted, self.take_reason())
-        reason = None if self.file.sha256 else "Google Drive gave no SHA-256"
-        md5 = None if self.file.sha256 else self.file.md5
-        return OwnDigest(self.file.sha256, reason, md5=md5, size=self.file.size)
+        file: DriveFile | None = None
+        with contextlib.suppress(DriveGoneError):
+            file = await self._calls.make(self._account(), lambda token: client.get(token, file_id, with_md5=with_md5))
+        if file is None or file.trashed:
+            await self._begin_anew()
+            raise RewindError(self.accepted, self.take_reason())
+        return file
 
     async def close(self) -> None:
         """Nobody writes here any longer; what is kept of it is for the next one."""

@@ -77,7 +77,7 @@ async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
         try:
             report.orphans += await _orphans(store, alive, dry_run=dry_run)
             if isinstance(store, Tidied):
-                report.orphans += await _left_over(store, dry_run=dry_run)
+                await _remove_left_over(store, report, dry_run=dry_run)
         except StorageError as error:
             log.warning("orphans_not_removed", storage=store.name, cause=str(error))
             report.problems.append(f"storage {store.name}: {error}")
@@ -164,18 +164,16 @@ async def _stores() -> list[Store]:
     return [store_named(name) for name in sorted(used | {get_store().name})]
 
 
-async def _left_over(store: Tidied, *, dry_run: bool) -> list[str]:
+async def _remove_left_over(store: Tidied, report: Report, *, dry_run: bool) -> None:
     """Objects that no key leads to any longer: removed where they are surely ours, as the file of their key says."""
-    removed = []
-    for left in await store.left_over(ORPHAN_SECONDS):
+    async for left in store.left_over(ORPHAN_SECONDS):
         file = await StoredFile.objects.filter(pk=left.key).afirst() if is_key(left.key) else None
         if file is None or not (left.replaced or file.status in TERMINAL):
             continue
         log.info("left_over", file=left.key, object=left.name)
         if not dry_run:
             await left.remove()
-        removed.append(left.key)
-    return removed
+        report.orphans.append(left.key)
 
 
 async def _orphans(store: Store, alive: frozenset[str], *, dry_run: bool) -> list[str]:

@@ -11,8 +11,11 @@ if __name__ == "__main__":
     import django
 
     django.setup()
-    from uploads.storage.gdrive import wiring
+    from uploads.intake import session
+    from uploads.storage.gdrive import partial, wiring
 
     wiring.PATIENCE = HASTY
+    partial.RENEW_SECONDS = 0.25
+    session.STORAGE_POLL_SECONDS = 0.5
     sys.argv = ["manage.py", "serve"]
     main()

@@ -282,6 +282,8 @@ class UploadSession(Mailbox):
                         await self._cancel()
                     case RowChanged():
                         await self._check_row()
+                    case Opened():
+                        pass
                     case event:
                         later.append(event)
         except BaseException:

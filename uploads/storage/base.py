@@ -187,9 +187,10 @@ class Tidied(ABC):
     """The ability of a store which can be left with objects that no key leads to, after losses in the middle."""
 
     @abstractmethod
-    async def left_over(self, least_age: float) -> list[LeftOver]:
+    def left_over(self, least_age: float) -> AsyncIterator[LeftOver]:
         """Objects of this program's, at least `least_age` seconds old, whose key leads elsewhere or nowhere.
 
         Others may keep their files at the same place, another installation of this program among them: whose an object
-        is can be told by its key alone.
+        is can be told by its key alone. Raises a `StorageError` where a part of the storage could not be looked at,
+        after all that was found elsewhere.
         """

@@ -328,9 +328,9 @@ async def test_an_abandoned_upload_leaves_neither_session_nor_file(rig: Rig) -> 
 
 async def test_only_files_with_our_mark_that_no_key_leads_to_are_left_over(rig: Rig) -> None:
     await rig.send_all()
-    assert rig.key not in {left.key for left in await rig.store.left_over(-60)}
+    assert rig.key not in {left.key async for left in rig.store.left_over(-60)}
     rig.sessions.rows.clear()  # as after a database that was lost
-    [left] = [left for left in await rig.store.left_over(-60) if left.key == rig.key]
+    [left] = [left async for left in rig.store.left_over(-60) if left.key == rig.key]
     assert not left.replaced
     await left.remove()
     assert not rig.files()

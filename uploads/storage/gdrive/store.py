@@ -12,10 +12,12 @@ from uploads.storage.base import (
     LeftOver,
     ObjectMissingError,
     PartialObject,
+    StorageError,
     StorageUnavailableError,
     Store,
     Tidied,
     checked_key,
+    is_key,
 )
 from uploads.storage.digest import RunningDigest
 from uploads.storage.gdrive.calls import Calls
@@ -181,22 +183,29 @@ class DriveStore(Store, Tidied):
     async def _remove(self, account: Account, file_id: str) -> None:
         await self._calls.make(account, lambda token: self._client.delete(token, file_id), brief=True)
 
-    async def left_over(self, least_age: float) -> list[LeftOver]:
+    async def left_over(self, least_age: float) -> AsyncIterator[LeftOver]:
         made_before = (datetime.now(UTC) - timedelta(seconds=least_age)).isoformat(timespec="seconds")
         query = (
             f"appProperties has {{ key='{MARK}' and value='upload' }} and trashed = false "
             f"and createdTime < '{made_before}'"
         )
-        found = []
+        failures = []
         for account in await self._accounts.all():
-            token = await self._accounts.token(account)
-            async for file in self._client.files(token, query, account.drive_id):
-                key = file.properties.get("key", "")
-                session = await self._sessions.load(key)
-                if session is None or (session.account_id, session.file_id) != (account.id, file.id):
-                    remove = partial(self._remove, account, file.id)
-                    found.append(LeftOver(key, file.id, session is not None, remove))
-        return found
+            try:
+                async for left in self._left_over_of(account, query):
+                    yield left
+            except StorageError as error:
+                failures.append(f"account {account.name}: {error}")
+        if failures:
+            raise StorageUnavailableError("; ".join(failures))
+
+    async def _left_over_of(self, account: Account, query: str) -> AsyncIterator[LeftOver]:
+        token = await self._accounts.token(account)
+        async for file in self._client.files(token, query, account.drive_id):
+            key = file.properties.get("key", "")
+            session = await self._sessions.load(key) if is_key(key) else None
+            if session is None or (session.account_id, session.file_id) != (account.id, file.id):
+                yield LeftOver(key, file.id, session is not None, partial(self._remove, account, file.id))
 
 
 def _digest_of(remote: RemoteUpload) -> RunningDigest:

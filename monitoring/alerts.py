@@ -35,15 +35,19 @@ class Alert:
         return str(self.text % self.values)
 
 
-def memory_alerts(percent: float, available: int) -> list[Alert]:
-    """`percent` of the memory in use, and `available` bytes of it."""
+def memory_alerts(percent: float, available: int, machine: str = "") -> list[Alert]:
+    """`percent` of the memory in use, and `available` bytes of it; of `machine`, where there are several."""
     alerts = []
     if percent > MEMORY_PERCENT:
         text = _("%(percent)d %% of the memory is in use.")
-        alerts.append(Alert("memory_high", text, {"percent": round(percent)}))
+        if machine:
+            text = _("%(percent)d %% of the memory of %(machine)s is in use.")
+        alerts.append(Alert("memory_high", text, {"percent": round(percent), "machine": machine}))
     if available < MEMORY_AVAILABLE_BYTES:
         text = _("Only %(mib)d MiB of memory are available.")
-        alerts.append(Alert("memory_low", text, {"mib": available // 1024**2}))
+        if machine:
+            text = _("Only %(mib)d MiB of memory are available on %(machine)s.")
+        alerts.append(Alert("memory_low", text, {"mib": available // 1024**2, "machine": machine}))
     return alerts
 
 

@@ -14,6 +14,7 @@ from django.utils import translation
 from monitoring.beside import beside
 from monitoring.live import Names, message, shown_uploads
 from monitoring.snapshot import current
+from uploads import hints
 from uploads.intake.handshake import comes_from_a_foreign_page
 from uploads.intake.origin import origin_of
 from uploads.language import language_of
@@ -43,6 +44,8 @@ _staff_beside = beside(staff_of)
 
 class LiveConsumer(AsyncWebsocketConsumer):
     """One staff member who looks on. What the page sends is dropped, and too much of it ends the connection."""
+
+    channel_layer_alias = hints.NO_CHANNEL_LAYER  # whoever looks on when it goes away sees that it does
 
     async def connect(self) -> None:
         """Refused with 403 but for a staff session on a page of our own; a browser always names its page."""

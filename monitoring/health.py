@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from monitoring.beside import beside
 from monitoring.once import Shared
 from uploads import doors
+from uploads.fleet.fleet import get_fleet
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import SlotsUnavailableError
 from uploads.storage import get_store
@@ -91,6 +92,8 @@ async def check_slot_store() -> None:
 
 
 async def check_storage() -> None:
+    if problem := get_fleet().problem:
+        raise Failing("not_shared", problem)
     try:
         await get_store().check()
     except StorageFullError as error:

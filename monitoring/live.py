@@ -92,6 +92,8 @@ def message(state: ProgramState, names: Facts) -> dict[str, Any]:
         "today": asdict(state.today) | {"failure_rate_percent": state.today.failure_rate_percent},
         "storage": {"name": state.storage.name, "ok": state.storage.ok, "detail": state.storage.detail},
         "accounts": [_account(account) for account in state.accounts],
+        "workers": len(state.workers),
+        "machines": len({worker.node for worker in state.workers}),
     }
 
 

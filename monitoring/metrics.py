@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from monitoring.snapshot import current
@@ -40,6 +40,7 @@ class StateCollector(Collector):
         yield gauge("admitting", "1 if memory allows one more upload", state.memory.admitting)
         yield gauge("buffer_limit_bytes", "What uploads may hold in memory", state.buffers.limit_bytes)
         yield gauge("buffer_used_bytes", "What uploads hold in memory", state.buffers.in_use_bytes)
+        yield from self._workers()
         yield gauge("receive_rate_bytes_per_second", "Of all uploads", sum(view.rate for view in state.transfers))
         yield gauge("storage_up", "1 if the storage could take an upload", state.storage.ok)
         yield from self._accounts()
@@ -56,6 +57,25 @@ class StateCollector(Collector):
         for alert in state.alerts:
             ringing.add_metric([alert.code], 1)
         yield ringing
+
+    def _workers(self) -> Iterable[Metric]:
+        """Whoever answers the scrape speaks for all, so that each is named."""
+        labels = ["machine", "pid"]
+        kinds = {
+            "resident_memory_bytes": "Memory of the process",
+            "buffer_used_bytes": "What its uploads hold in memory",
+            "connections": "Upload sockets that are open",
+            "open_files": "Open files and sockets",
+        }
+        found = [GaugeMetricFamily(f"directdrivex_worker_{name}", text, labels=labels) for name, text in kinds.items()]
+        cpu = CounterMetricFamily("directdrivex_worker_cpu_seconds", "Processor time used", labels=labels)
+        for worker in self._state.workers:
+            process = worker.process
+            values = (process.resident_bytes, worker.buffered_bytes, worker.connections, process.open_files)
+            for family, value in zip(found, values, strict=True):
+                family.add_metric([process.host, str(process.pid)], value)
+            cpu.add_metric([process.host, str(process.pid)], process.cpu_seconds)
+        yield from (*found, cpu)
 
     def _accounts(self) -> Iterable[Metric]:
         accounts = self._state.accounts
@@ -109,7 +129,9 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     if not may_scrape(request):
         return HttpResponse("403: see METRICS_TOKEN\n", status=403, content_type="text/plain")
     registry = CollectorRegistry()
-    registry.register(StateCollector(await current()))
-    ProcessCollector(registry=registry)
+    state = await current()
+    registry.register(StateCollector(state))
+    if len(state.workers) == 1:
+        ProcessCollector(registry=registry)  # of several, it would tell now of the one and then of the other
     PlatformCollector(registry=registry)
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -16,8 +17,10 @@ from monitoring.beside import beside
 from monitoring.once import Shared
 from monitoring.state import AccountState, BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
 from uploads import drive_accounts
-from uploads.intake import registry
+from uploads.fleet.fleet import get_fleet
+from uploads.fleet.report import Report
 from uploads.models import FileEvent, StoredFile
+from uploads.slots.admission import admits
 from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import SlotSnapshot, SlotsUnavailableError
 from uploads.states import TERMINAL, Status
@@ -125,16 +128,41 @@ async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
         return None, str(error), ()
 
 
-def memory_state(slots: SlotSnapshot | None) -> MemoryState:
-    """The admission's own reading and decision: what is shown is what uploads are admitted by."""
+def memory_state(slots: SlotSnapshot | None, workers: Sequence[Report]) -> MemoryState:
+    """This machine's reading and decision: what is shown is what uploads are admitted by."""
     keeper = get_keeper()
     here = [lease for lease in slots.leases if lease.node == keeper.node] if slots else []
+    reading, ceiling = keeper.admission.reading(), keeper.admission.ceiling
     return MemoryState(
-        reading=keeper.admission.reading(),
+        reading=reading,
         ceiling_percent=keeper.limits.max_memory_percent,
         reserved_bytes=keeper.limits.reserved_memory_bytes,
-        admitting=keeper.admission.admits(settings.UPLOAD_WINDOW_BYTES, sum(lease.window for lease in here)),
+        admitting=admits(
+            reading,
+            keeper.limits,
+            window=settings.UPLOAD_WINDOW_BYTES,
+            promised=sum(lease.window for lease in here),
+            held=sum(worker.buffered_bytes for worker in workers if worker.node == keeper.node),
+            ceiling=max(ceiling, settings.UPLOAD_WINDOW_BYTES),
+        ),
     )
+
+
+def buffer_state(workers: Sequence[Report]) -> BufferState:
+    """What all workers hold, and what all their machines together may."""
+    limits = {worker.node: worker.buffer_limit for worker in workers}
+    held = sum(worker.buffered_bytes for worker in workers)
+    return BufferState(sum(limits.values()), held, settings.UPLOAD_CHUNK_BYTES)
+
+
+def machine_alerts(workers: Sequence[Report]) -> list[Alert]:
+    """Those of every machine's memory; which machine is named where there are several."""
+    machines = {worker.node: worker for worker in reversed(workers)}
+    found: list[Alert] = []
+    for worker in machines.values():
+        name = worker.process.host if len(machines) > 1 else ""
+        found += alerts.memory_alerts(worker.memory.percent, worker.memory.available, name)
+    return found
 
 
 class Watch:
@@ -168,26 +196,29 @@ class Watch:
         today, last_hour = self._counted
         storage = await _storage.get()
         accounts = await _accounts.get()
-        memory = memory_state(slots)
+        workers = await get_fleet().reports()
+        memory = memory_state(slots, workers)
         return ProgramState(
             at=timezone.now(),
             environment=settings.ENVIRONMENT,
             slots=slots,
             slots_error=slots_error,
             violations=violations,
-            transfers=tuple(registry.views()),
+            transfers=tuple({view.upload_id: view for each in reversed(workers) for view in each.transfers}.values()),
             memory=memory,
-            buffers=BufferState(get_keeper().admission.ceiling, registry.buffered_bytes(), settings.UPLOAD_CHUNK_BYTES),
+            buffers=buffer_state(workers),
             today=today,
             last_hour=last_hour,
             storage=storage,
             database_error=database_error,
             alerts=(
                 *alerts.database_alerts(database_error),
-                *self._alerts(slots, slots_error, violations, memory, last_hour, storage),
+                *self._alerts(slots, slots_error, violations, last_hour, storage),
+                *machine_alerts(workers),
                 *alerts.account_alerts({account.name: account.condition for account in accounts}),
             ),
             accounts=accounts,
+            workers=tuple(workers),
         )
 
     def _alerts(
@@ -195,7 +226,6 @@ class Watch:
         slots: SlotSnapshot | None,
         slots_error: str,
         violations: tuple[str, ...],
-        memory: MemoryState,
         last_hour: LastHour,
         storage: StorageState,
     ) -> list[Alert]:
@@ -205,7 +235,6 @@ class Watch:
             *alerts.storage_alerts(storage.ok, storage.detail),
             *alerts.stuck_alerts(*stuck),
             *alerts.failure_alerts(last_hour.completed, last_hour.failed),
-            *alerts.memory_alerts(memory.reading.percent, memory.reading.available),
         ]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitoring.alerts import Alert
+from uploads.fleet.report import Report
 from uploads.intake.registry import TransferView
 from uploads.slots.admission import MemoryReading
 from uploads.slots.manager import SlotSnapshot
@@ -79,7 +80,8 @@ class AccountState:
 class ProgramState:
     """The whole program. `slots` is None, and `slots_error` says why, where the slot store cannot be reached.
 
-    `database_error` says why `today` and `last_hour` are older than they should be.
+    `database_error` says why `today` and `last_hour` are older than they should be. The first of `workers` is the one
+    that says this, and `memory` that of its machine.
     """
 
     at: datetime
@@ -96,3 +98,4 @@ class ProgramState:
     database_error: str = ""
     alerts: tuple[Alert, ...] = ()
     accounts: tuple[AccountState, ...] = ()
+    workers: tuple[Report, ...] = ()

@@ -27,6 +27,8 @@ from quotas.models import BlockedPerson, Maintenance
 from uploads.errors import Forbidden, RateLimited, UploadError
 from uploads.errors import Maintenance as MaintenanceError
 from uploads.rates import MemoryRateStore, RateStore
+from uploads.shared_rates import SharedRateStore
+from uploads.slots.backing import redis_host
 
 POLL_SECONDS = 2.0
 # A database that is slow to answer must not make everybody wait: so long, and then the last snapshot counts.
@@ -93,7 +95,8 @@ class Known:
 
 
 known = Known()
-rates: RateStore = MemoryRateStore()
+_redis = redis_host()
+rates: RateStore = SharedRateStore(_redis) if _redis else MemoryRateStore()
 
 
 def _told(**_: Any) -> None:

@@ -15,6 +15,8 @@ from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 GROUP = "uploads"
+# For consumers, which would end together with the layer if they listened to it.
+NO_CHANNEL_LAYER = "none"
 # What a channel layer fails with.
 LAYER_ERRORS = (RedisError, OSError, ChannelFull)
 

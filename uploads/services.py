@@ -150,14 +150,14 @@ async def rescue(file: StoredFile) -> bool:
     it is alive. Only who can take the lock, or has heard nothing for long, may judge that the worker is lost.
     """
     put_back = database_sync_to_async(back_to_pending)
+    long_ago = timezone.now() - timedelta(seconds=LOST_LEASES * settings.SLOT_LEASE_SECONDS)
+    if file.last_seen_at is not None and file.last_seen_at <= long_ago:
+        cause = "the worker that verified it was not heard of any more"
+        return await put_back(file.pk, cause, epoch=file.epoch, worker_lost=True)
     try:
         partial = await store_of(file).open(str(file.pk), file.size)
     except StorageUnavailableError:
-        long_ago = timezone.now() - timedelta(seconds=LOST_LEASES * settings.SLOT_LEASE_SECONDS)
-        if file.last_seen_at is None or file.last_seen_at > long_ago:
-            return False
-        cause = "the worker that verified it was not heard of any more"
-        return await put_back(file.pk, cause, epoch=file.epoch, worker_lost=True)
+        return False
     try:
         return await put_back(file.pk, "the worker that verified it was lost", epoch=file.epoch, worker_lost=True)
     finally:

@@ -1,6 +1,6 @@
 """How a file looks right now: its row, with what its slot lease and its connection say. For people who look on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from uploads.errors import every_error
+from uploads.fleet.fleet import get_fleet
 from uploads.intake import registry
 from uploads.intake.registry import TransferView
 from uploads.models import STATUS_CHOICES, StoredFile
@@ -60,11 +61,15 @@ def code_words(code: str) -> str:
 
 @dataclass(frozen=True)
 class Look:
-    """One moment: leases, tickets and running transfers, by upload id. `slots_known` is False where they are not."""
+    """One moment: leases, tickets and running transfers, by upload id. `slots_known` is False where they are not.
+
+    Of those `transfers` that are `elsewhere`, on other workers, this one was told up to a second ago.
+    """
 
     leases: Mapping[str, LeaseView]
     tickets: Mapping[str, TicketView]
     transfers: Mapping[str, TransferView]
+    elsewhere: Collection[str] = ()
     slots_known: bool = True
     at: datetime = field(default_factory=timezone.now)
 
@@ -113,7 +118,7 @@ class Facts:
 async def true_facts(files: Sequence[StoredFile], now: Look) -> list[Facts]:
     """The facts of these files, in their order, with offsets that are true even after a kill.
 
-    The storage is asked, but only about unfinished files that were seen before and have no connection now. Raises
+    The storage is asked, but only about unfinished files that were seen before and have no connection here now. Raises
     `StorageError`.
     """
     facts = [now.facts(file) for file in files]
@@ -125,7 +130,8 @@ async def true_facts(files: Sequence[StoredFile], now: Look) -> list[Facts]:
 
 
 def _may_be_behind(known: Facts, now: Look) -> bool:
-    seen = known.file.last_seen_at is not None and str(known.file.pk) not in now.transfers
+    key = str(known.file.pk)
+    seen = known.file.last_seen_at is not None and (key not in now.transfers or key in now.elsewhere)
     return seen and known.file.status in ACTIVE and known.state not in TERMINAL
 
 
@@ -139,28 +145,36 @@ async def look(files: Iterable[StoredFile]) -> Look:
 
     Only an unfinished file is looked for. However long the line is, the others in it cost nothing.
     """
-    transfers = {view.upload_id: view for view in registry.views()}
+    transfers, elsewhere = await _transfers()
     keys = [str(file.pk) for file in files if file.status in ACTIVE]
     try:
         found = await get_keeper().find_all(keys) if keys else {}
     except SlotsUnavailableError:
-        return Look({}, {}, transfers, slots_known=False)
+        return Look({}, {}, transfers, elsewhere, slots_known=False)
     return Look(
         {key: view for key, view in found.items() if isinstance(view, LeaseView)},
         {key: view for key, view in found.items() if isinstance(view, TicketView)},
         transfers,
+        elsewhere,
     )
 
 
 async def look_at_all() -> Look:
-    """Look at all slots, the whole line and the transfers of this process, as `look` does."""
-    transfers = {view.upload_id: view for view in registry.views()}
+    """Look at all slots, the whole line and the transfers of all workers, as `look` does."""
+    transfers, elsewhere = await _transfers()
     try:
         slots = await get_keeper().snapshot()
     except SlotsUnavailableError:
-        return Look({}, {}, transfers, slots_known=False)
+        return Look({}, {}, transfers, elsewhere, slots_known=False)
     return Look(
         {lease.upload_id: lease for lease in slots.leases},
         {ticket.upload_id: ticket for ticket in slots.tickets},
         transfers,
+        elsewhere,
     )
+
+
+async def _transfers() -> tuple[Mapping[str, TransferView], Collection[str]]:
+    """Those of all workers, and which of them are not here."""
+    transfers = await get_fleet().transfers()
+    return transfers, transfers.keys() - {view.upload_id for view in registry.views()}

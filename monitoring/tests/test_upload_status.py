@@ -96,7 +96,7 @@ async def test_memory_promised_on_another_machine_is_none_of_ours(monkeypatch):
 
     def promised_on(node):
         lease = LeaseView("f", "ann", ceiling, 1, 3.0, 27.0, True, node)
-        return memory_state(SlotSnapshot("redis", True, 20, 5, (lease,), ()))
+        return memory_state(SlotSnapshot("redis", True, 20, 5, (lease,), ()), ())
 
     assert not promised_on("here").admitting
     assert promised_on("elsewhere").admitting

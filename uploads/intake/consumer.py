@@ -10,7 +10,7 @@ from channels.exceptions import StopConsumer
 from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 
-from uploads import links
+from uploads import hints, links
 from uploads.errors import UploadError
 from uploads.intake import protocol
 from uploads.intake.events import ConnectionLost
@@ -20,8 +20,6 @@ from uploads.intake.session import UploadSession
 from uploads.language import language_of
 
 SEND_SECONDS = 30.0
-# One listener hears for all connections of a worker (`changes.py`), and none of them ends with the layer.
-NO_CHANNEL_LAYER = "none"
 
 
 class UploadConsumer(AsyncConsumer):
@@ -31,7 +29,7 @@ class UploadConsumer(AsyncConsumer):
     frames are far more frequent than that is worth, so that they are taken before it (`_only_control`).
     """
 
-    channel_layer_alias = NO_CHANNEL_LAYER
+    channel_layer_alias = hints.NO_CHANNEL_LAYER
     session: UploadSession | None = None
     task: asyncio.Task[None] | None = None
 

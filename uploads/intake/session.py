@@ -30,6 +30,7 @@ from uploads.errors import (
     UploadError,
     WrongState,
 )
+from uploads.fleet.fleet import get_fleet
 from uploads.intake import changes, ejection, protocol, registry
 from uploads.intake.events import (
     Connection,
@@ -147,9 +148,9 @@ class UploadSession(Mailbox):
                     continue  # it was verified, or ended, just now
                 self.epoch = epoch
                 older = registry.claim(self)
-                await hints.tell(self.upload_id, epoch)  # an older one may be on another worker
                 # Nobody paused what never began.
                 await place.enter(paused=file.epoch > 0 and await self._is_paused())
+                await hints.tell(self.upload_id, epoch)  # an older one may be on another worker
                 # The row is read again after this: the older connection may have said `finish` just before.
                 await registry.displace(older)
 
@@ -237,7 +238,7 @@ class UploadSession(Mailbox):
         )
         await self._check_row()  # a cancel, or a newer connection, may have come before the file was open
         self.spawn(transfer.run())
-        self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS, registry.idle_mark(self.upload_id)))
+        self.spawn(transfer.watch(settings.UPLOAD_IDLE_SECONDS, await get_fleet().idle_mark(self.upload_id)))
         if not place.granted:
             self.put(SlotChanged())
         if rewound is not None or self.halted:
@@ -473,11 +474,12 @@ class UploadSession(Mailbox):
         try:
             if transfer is not None:
                 if keep_place or returning:
-                    registry.keep_idle(self.upload_id, transfer.idle)
+                    await get_fleet().keep_idle(self.upload_id, transfer.idle)
                 await transfer.partial.close()
             # Before the database is told: that may take its time, and the next in line has waited long enough.
             if self._place is not None:
-                await self._place.give_up(keep=keep_place)
+                # What a newer connection has not taken over yet must still be there when it does.
+                await self._place.give_up(keep=keep_place or returning)
         except SlotError as failure:
             log.warning("slot_not_released", file=self.upload_id, cause=str(failure))  # the lease lapses by itself
         try:

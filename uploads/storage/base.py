@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -83,6 +84,20 @@ class OwnDigest:
     reason: str | None
     md5: str | None = None
     size: int | None = None
+
+
+@runtime_checkable
+class Folder(Protocol):
+    """A store that keeps its files in a folder, which several machines may share. To be called from a thread."""
+
+    def name_here(self) -> str:
+        """What this machine, and no other, calls the folder: the same by whatever path."""
+
+    def sign(self, node: str) -> None:
+        """Leave a sign that this node has the folder."""
+
+    def is_signed_by(self, node: str) -> bool:
+        """Has that node left its sign here?"""
 
 
 class PartialObject(ABC):

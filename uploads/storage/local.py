@@ -11,6 +11,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -371,6 +372,21 @@ class LocalStore(Store):
         """What the disk has free beyond the floor, in bytes; may be negative."""
         state = os.statvfs(self._root)
         return state.f_bavail * state.f_frsize - self._floor
+
+    def name_here(self) -> str:
+        state = self._root.stat()
+        return f"{state.st_dev}:{state.st_ino}"
+
+    def sign(self, node: str) -> None:
+        sign = self._sign_path(node)
+        sign.parent.mkdir(mode=0o700, exist_ok=True)
+        sign.touch(mode=0o600)
+
+    def is_signed_by(self, node: str) -> bool:
+        return self._sign_path(node).exists()
+
+    def _sign_path(self, node: str) -> Path:
+        return self._root / "nodes" / re.sub(r"[^\w.-]", "_", node)
 
     def _take_digest(self, key: str, file: os.stat_result, offset: int) -> RunningDigest:
         """The one that this process kept, where nobody has written to the file since."""

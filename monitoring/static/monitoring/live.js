@@ -106,7 +106,7 @@ function tile(id, figure, words, share) {
 }
 
 /** @param {any} snapshot */
-function paintTiles({ slots, memory, buffers, today, storage, accounts, queued_in_all: waiting }) {
+function paintTiles({ slots, memory, buffers, today, storage, accounts, workers, machines, queued_in_all: waiting }) {
   tile(
     "ddx-slots",
     slots.known ? `${count(slots.used)} / ${count(slots.total)}` : "?",
@@ -132,7 +132,7 @@ function paintTiles({ slots, memory, buffers, today, storage, accounts, queued_i
     : fill(gettext("New uploads start up to %(ceiling)s."), ceiling);
   setText(find(".ddx-more", HTMLElement, node), memory.admitting ? admitting : gettext("New uploads wait for memory."));
   node.classList.toggle("ddx-bad", !memory.admitting);
-  tile(
+  const held = tile(
     "ddx-buffers",
     size(buffers.in_use_bytes),
     fill(gettext("of at most %(limit)s, in chunks of %(chunk)s"), {
@@ -140,6 +140,12 @@ function paintTiles({ slots, memory, buffers, today, storage, accounts, queued_i
       chunk: size(buffers.chunk_size),
     }),
     (100 * buffers.in_use_bytes) / buffers.limit_bytes,
+  );
+  const several =
+    machines > 1 ? gettext("%(workers)s workers on %(machines)s machines") : gettext("%(workers)s workers on one machine");
+  setText(
+    find(".ddx-more", HTMLElement, held),
+    workers > 1 ? fill(several, { workers: count(workers), machines: count(machines) }) : "",
   );
   const announced = ngettext("upload, %(size)s stored;", "uploads, %(size)s stored;", today.attempted);
   const ended = gettext("%(completed)s completed, %(failed)s failed (%(rate)s)");

@@ -6,7 +6,8 @@ hold on both is marked `@pytest.mark.every_database`; `make test` runs everythin
 
 Servers. `server` is the real program on a free port with a data folder of its own; `start_server(**environment)`
 starts one with other settings. See `devtools/server_process.py`. What must hold behind both servers is marked
-`@pytest.mark.every_server`; with `TEST_SERVER=daphne` every program that a test starts is served by daphne.
+`@pytest.mark.every_server`; with `TEST_SERVER=daphne` every program that a test starts is served by daphne. With
+`TEST_WORKERS=2` every program that names no store of its own runs as two workers over a private PostgreSQL and Redis.
 
 `emulator` is a Google Drive on this machine, with faults on request. See `devtools/emulator_process.py`.
 """
@@ -16,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -52,6 +53,15 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     POSTGRES = PrivatePostgres()
     os.environ["DATABASE_URL"] = POSTGRES.url
 
+STORES: list[Any] = []
+if os.environ.get("TEST_WORKERS"):
+    from devtools.postgres import PrivatePostgres
+    from devtools.redis import PrivateRedis
+    from devtools.shared_stores import REDIS_DATABASES
+
+    STORES = [PrivatePostgres(), PrivateRedis(databases=str(REDIS_DATABASES))]
+    os.environ["TEST_POSTGRES_URL"], os.environ["TEST_REDIS_URL"] = (store.url for store in STORES)
+
 import django  # noqa: E402 - after the environment is set
 from django.conf import settings  # noqa: E402
 from django.utils import translation  # noqa: E402
@@ -68,6 +78,8 @@ settings.SERVESTATIC_USE_FINDERS = settings.SERVESTATIC_USE_STATIC_ROOT = False
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    for store in STORES:
+        store.stop()
     if POSTGRES:
         POSTGRES.stop()
     shutil.rmtree(DATA, ignore_errors=True)

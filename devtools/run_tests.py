@@ -48,6 +48,12 @@ GROUPS = [
         {"TEST_SERVER": "daphne"},
     ),
     Group(
+        "the wire, over two workers on PostgreSQL and Redis",
+        [f"tests/test_wire_{part}.py" for part in ("http", "socket", "batches")],
+        {"TEST_WORKERS": "2"},
+        needs=("postgresql", "redis"),
+    ),
+    Group(
         "the pages behind daphne, in Chromium",
         ["tests/browser", "-m", "every_server"],
         {"TEST_SERVER": "daphne"},

@@ -9,10 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from devtools import shared_stores
 from devtools.processes import bound_to_parent, cpu_seconds_of, end, memory_of
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # a few workers on a machine with much else to do
 ADDRESS = re.compile(r"listens on (http://\S+)")
 
 
@@ -23,12 +24,15 @@ class ServerFailedError(Exception):
 def program_environment(overrides: dict[str, str]) -> dict[str, str]:
     """The environment of a child: ours, with nothing of a .env file, on loopback and a free port.
 
-    `TEST_SERVER` names the server of every child that asks for none: the same tests run over uvicorn and daphne.
+    `TEST_SERVER` names the server of every child that asks for none: the same tests run over uvicorn and daphne. With
+    `TEST_WORKERS` every child that names no store of its own runs as so many workers.
     """
     names = re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     settings = dict.fromkeys(names, "")  # empty means unset, and wins over .env
     settings |= {"ENVIRONMENT": "development", "HOST": "127.0.0.1", "PORT": "0", "LOG_LEVEL": "info"}
     settings["SERVER"] = os.environ.get("TEST_SERVER", "")
+    if "DATA_DIR" in overrides and not overrides.get("DATABASE_URL") and not overrides.get("REDIS_URL"):
+        settings |= shared_stores.environment(overrides["DATA_DIR"])
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "directdrivex.settings", **settings, **overrides}
 
 

@@ -9,16 +9,35 @@ from directdrivex import env
 
 
 @register()
-def one_worker_with_memory_slots(**kwargs: Any) -> list[CheckMessage]:
-    if settings.WORKERS > 1:
-        return [
+def several_workers_share_their_stores(**kwargs: Any) -> list[CheckMessage]:
+    if settings.WORKERS == 1:
+        return []
+    problems: list[CheckMessage] = []
+    if not settings.REDIS_URL:
+        problems.append(
             Error(
-                f"WORKERS is {settings.WORKERS}, but slots are kept in the memory of one process.",
-                hint="Set WORKERS=1. Several workers need a slot store that they share.",
+                f"WORKERS is {settings.WORKERS}, but without Redis slots are kept in the memory of one process.",
+                hint="Set REDIS_URL=redis://…, or WORKERS=1.",
                 id="directdrivex.E001",
             )
-        ]
-    return []
+        )
+    if settings.DATABASES["default"]["ENGINE"] == "directdrivex.databases.sqlite3":
+        problems.append(
+            Error(
+                f"WORKERS is {settings.WORKERS}, but in SQLite one writer keeps all others waiting.",
+                hint="Set DATABASE_URL=postgres://…, or WORKERS=1.",
+                id="directdrivex.E005",
+            )
+        )
+    if settings.SERVER == "daphne":
+        problems.append(
+            Error(
+                f"WORKERS is {settings.WORKERS}, but daphne serves with one process.",
+                hint="Unset SERVER, or set WORKERS=1.",
+                id="directdrivex.E006",
+            )
+        )
+    return problems
 
 
 @register()

@@ -1,6 +1,6 @@
 """Reading settings from the environment; a bad value raises `ImproperlyConfigured` with one sentence.
 
-Only `settings.py` calls this. Every variable is listed in `.env.example`.
+Only `settings.py` reads by this. Every variable is listed in `.env.example`.
 """
 
 import ipaddress
@@ -21,12 +21,20 @@ REDIS_SECONDS = 2.0  # the longest wait for Redis to take a connection
 MIB = 1024 * 1024
 
 _env = environ.Env()
+_of_the_file: set[str] = set()
 
 
 def load_dotenv(path: Path) -> None:
     """Read `path` as a .env file, if it is there; real environment variables win over it."""
     if path.is_file():
+        given = set(os.environ)
         environ.Env.read_env(str(path))
+        _of_the_file.update(os.environ.keys() - given)
+
+
+def of_the_caller() -> dict[str, str]:
+    """The environment without what a .env file brought: for a child that reads that file, as it is then, itself."""
+    return {name: value for name, value in os.environ.items() if name not in _of_the_file}
 
 
 def _get(name: str) -> str | None:

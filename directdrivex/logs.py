@@ -1,6 +1,7 @@
 """One log: structlog for our lines and everyone else's, as text for people or JSON for machines, on standard error."""
 
 import logging.config
+import os
 from typing import Any
 
 import structlog
@@ -23,9 +24,18 @@ def without_queries(logger: Any, method: str, event: Any) -> Any:
     return event
 
 
+def _name_worker(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    event.setdefault("worker", os.getpid())
+    return event
+
+
 def configure(config: dict[str, Any]) -> None:
-    """Set logging up from `{"level", "colours", "as_json"}`; Django calls it with `settings.LOGGING`."""
+    """Set logging up from `{"level", "colours", "as_json", "workers"}`; Django calls it with `settings.LOGGING`.
+
+    Where there are several `workers`, each line says which of them wrote it.
+    """
     shared: list[Any] = [
+        *([_name_worker] if config["workers"] > 1 else []),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

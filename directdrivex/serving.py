@@ -59,9 +59,11 @@ def address_of(listener: socket.socket) -> str:
 
 async def drain_uploads() -> None:
     """Tell each live upload `server_restart` and close it with what has arrived safely stored."""
-    from uploads.intake import registry  # after the apps are loaded
+    from uploads.fleet.fleet import get_fleet  # after the apps are loaded
+    from uploads.intake import registry
 
     await registry.drain()
+    await get_fleet().end()
 
 
 async def close_stores() -> None:
@@ -275,7 +277,10 @@ def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     load_what_faults_need()
 
     def loaded() -> None:
+        from uploads.fleet.fleet import get_fleet
+
         spare_the_collector()
+        get_fleet().begin()
         ready()
 
     database = settings.DATABASES["default"]

@@ -301,4 +301,4 @@ SERVESTATIC_MAX_AGE = 0
 
 LOG_LEVEL = env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
 LOGGING_CONFIG = "directdrivex.logs.configure"
-LOGGING = {"level": LOG_LEVEL, "colours": sys.stderr.isatty(), "as_json": not DEVELOPMENT}
+LOGGING = {"level": LOG_LEVEL, "colours": sys.stderr.isatty(), "as_json": not DEVELOPMENT, "workers": WORKERS}

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -101,6 +102,17 @@ class UploadPage:
         """Until the bar, in thousandths, shows at least this much."""
         handle = self.row(name).locator("progress").element_handle()
         self.page.wait_for_function("([bar, least]) => bar.value >= least", arg=[handle, least])
+
+
+@pytest.fixture(scope="module")
+def announcing_server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The real program, for all tests of a module that play the socket: none finds the slots of another in use."""
+    data = tmp_path_factory.mktemp("announcing") / "data"
+    shutil.copytree(prepared_data_dir, data)
+    process = ServerProcess(data)
+    process.start()
+    yield process
+    process.stop()
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """How the page answers what a server may say of a batch, or to everything at once; sockets and refusals are played."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +14,10 @@ from tests.browser.played import PATIENT, PlayedServer, payload, problem
 OpenPage = Callable[..., UploadPage]
 
 
-@pytest.fixture(scope="module")
-def server(prepared_data_dir: Path) -> Iterator[ServerProcess]:
-    """One for all tests here: no socket ever reaches it."""
-    process = ServerProcess(prepared_data_dir)
-    process.start()
-    yield process
-    process.stop()
+@pytest.fixture
+def server(announcing_server: ServerProcess) -> ServerProcess:
+    """No socket ever reaches it."""
+    return announcing_server
 
 
 def succeed(server: PlayedServer, socket: WebSocketRoute, heard: Any) -> bool:

@@ -5,7 +5,7 @@ Announcements go to the real program; only the socket is played.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,10 @@ from tests.browser.played import PATIENT, WINDOW, PlayedServer, payload, problem
 OpenPage = Callable[..., UploadPage]
 
 
-@pytest.fixture(scope="module")
-def server(prepared_data_dir: Path) -> Iterator[ServerProcess]:
-    """One for all tests here: no socket ever reaches it, so that none finds the slots of another test in use."""
-    process = ServerProcess(prepared_data_dir)
-    process.start()
-    yield process
-    process.stop()
+@pytest.fixture
+def server(announcing_server: ServerProcess) -> ServerProcess:
+    """No socket ever reaches it."""
+    return announcing_server
 
 
 def test_the_token_is_in_the_first_message_and_in_no_address(open_page: OpenPage) -> None:

@@ -78,6 +78,13 @@ async def drain_and_close() -> None:
     await close_stores()
 
 
+def join_fleet() -> None:
+    """Let other workers know of this one, until `drain_uploads`; to be called on the event loop."""
+    from uploads.fleet.fleet import get_fleet
+
+    get_fleet().begin()
+
+
 class PatientWebSocket(WebSocketsSansIOProtocol):
     """Leaves it to the kernel to notice a dead peer, and takes frames no faster than one client should send them.
 
@@ -171,6 +178,7 @@ class UvicornServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        join_fleet()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -216,9 +224,12 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
 def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
     # Importing it installs Twisted's reactor for good.
+    from daphne.server import twisted_loop
+
     from directdrivex.asgi import application
     from directdrivex.daphne_server import DaphneServer
 
+    twisted_loop.call_soon(join_fleet)  # `ready` is called before it runs
     DaphneServer(
         application,
         endpoints=[f"fd:fileno={listener.fileno()}"],
@@ -277,10 +288,7 @@ def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     load_what_faults_need()
 
     def loaded() -> None:
-        from uploads.fleet.fleet import get_fleet
-
         spare_the_collector()
-        get_fleet().begin()
         ready()
 
     database = settings.DATABASES["default"]

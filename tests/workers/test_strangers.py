@@ -1,10 +1,12 @@
 """What cannot be one program is not begun: stores that are not shared, settings that do not fit together."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
+from devtools.client import Client
 from devtools.server_process import ServerFailedError
 from tests.test_commands import manage
 from tests.workers.conftest import MakeCrew
@@ -37,6 +39,17 @@ def test_a_copy_of_the_folder_is_another_folder(crew: Crew, tmp_path: Path) -> N
 def test_the_same_folder_by_another_path_is_the_same(crew: Crew, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(crew.folder)
     crew.hire(DATA_DIR=str(tmp_path / "link")).stop()
+
+
+async def test_a_server_behind_daphne_is_one_of_them(crew: Crew) -> None:
+    daphne = crew.hire(SERVER="daphne")
+    async with Client(crew.workers[0].url) as client, asyncio.timeout(60):
+        while True:
+            async with client.http.get("/metrics") as answer:
+                if f'pid="{daphne.pid}"' in await answer.text():
+                    break
+            await asyncio.sleep(0.1)
+    assert daphne.stop() == 0
 
 
 def test_a_server_with_another_secret_key_is_refused(crew: Crew) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from devtools.client import Client, PatternSource, Upload, sha256_of
+from devtools.drive_site import Site, manage
 from devtools.server_process import ServerProcess, prepare
-from tests.drive_wire import Site, manage
 
 MIB = 1024 * 1024
 LONGEST_CHUNK, HASHED_AHEAD = 16 * MIB, 4 * MIB

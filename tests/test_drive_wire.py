@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from devtools.client import Client, PatternSource, Refused, Upload, sha256_of
-from tests.drive_wire import SECOND_REFRESH_TOKEN, Site
+from devtools.drive_site import SECOND_REFRESH_TOKEN, Site
 
 MIB = 1024 * 1024
 SIZE = 3 * MIB + 17
@@ -131,6 +131,16 @@ async def test_a_fault_that_passes_is_not_seen_by_the_sender(site: Site, client:
     assert sent.upload.connections == 1
     await site.is_there_once(client, sent.upload, sent.source)
     assert site.emulator.fired(fault) == 1
+
+
+async def test_chunks_that_break_again_and_again_end_the_connection_and_the_sender_comes_back(
+    site: Site, client: Client, send: Any
+) -> None:
+    site.emulator.add_fault("status", status=503, at=MIB, times=4)
+    sent = await send()
+    assert {told["code"] for told in sent.upload.of_type("error")} == {"storage_unavailable"}
+    assert sent.upload.connections == 2
+    await site.is_there_once(client, sent.upload, sent.source)
 
 
 OUT = ["storageQuotaExceeded", "quotaExceeded", "dailyLimitExceeded", "teamDriveFileLimitExceeded"]

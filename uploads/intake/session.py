@@ -125,6 +125,8 @@ class UploadSession(Mailbox):
             except BudgetSpentError as spent:
                 await self._wait_for_storage(self._place, spent)
             except RewindError as rewind:
+                if self.transfer is not None:
+                    raise  # told already, and in vain: the client comes back later, to a storage that is opened anew
                 self._untold = rewind
                 if rewound is not None and rewind.offset <= rewound.offset:
                     raise  # the client comes back later, rather than sends the same bytes again and again

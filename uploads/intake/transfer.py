@@ -21,6 +21,7 @@ REPORT_SECONDS = 0.25
 IDLE_BYTES = 64 * 1024
 RATE_SECONDS = 5.0
 BATCHES_IN_HAND = 2
+REWINDS_IN_VAIN = 2  # a storage far away may well be busy, and then have forgotten the upload
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Transfer:
         self._moved: deque[tuple[float, int]] = deque()
         self._moved_bytes = 0
         self._rewound_to: int | None = None
+        self._in_vain = 0
         self.idle: IdleMark | None = None
 
     # --- what the connection calls ---
@@ -157,8 +159,8 @@ class Transfer:
     async def run(self) -> None:
         """Write and report until cancelled. Raises the storage's errors; the client is told rewinds, and goes on.
 
-        A second rewind to no farther than the first is told and raised: a storage that fails again and again must not
-        make the client send the same bytes again and again.
+        The third rewind in a row to no farther than the one before is told and raised: a storage that fails again and
+        again must not make the client send the same bytes again and again.
         """
         try:
             while True:
@@ -216,12 +218,12 @@ class Transfer:
     async def _rewind(self, rewind: RewindError) -> None:
         await self._give_up()  # what was handed over behind it is lost as well
         again = self._rewound_to is not None and rewind.offset <= self._rewound_to
-        self._rewound_to = rewind.offset
+        self._rewound_to, self._in_vain = rewind.offset, self._in_vain + 1 if again else 0
         if not self._dropping:
             self.halt()
             self._go_on_from(rewind.offset)
             await self._rewound(rewind.offset, rewind.reason)
-        if again:
+        if self._in_vain == REWINDS_IN_VAIN:
             raise rewind
 
     async def _give_up(self) -> None:

@@ -1,4 +1,4 @@
-"""A server on the Drive emulator, as tests of the wire see both."""
+"""A server on the Drive emulator, as tests and trials see both."""
 
 import asyncio
 import sqlite3
@@ -11,7 +11,7 @@ from devtools.client import Client, PatternSource, Upload, sha256_of
 from devtools.emulator_process import EmulatorProcess
 from devtools.server_process import ROOT, ServerProcess, prepare, program_environment
 
-HASTY = ("-m", "tests.servers.hasty_drive")
+HASTY = ("-m", "devtools.hasty_drive")
 SECOND_REFRESH_TOKEN = "1//second-refresh-token"
 ADD_ACCOUNT = """
 from uploads import drive_accounts
@@ -52,13 +52,17 @@ class Site:
     def forgive(self) -> None:
         """Accounts that failed, or had no more room, are as new; so is the emulator."""
         self.emulator.clear_faults()
+        self.forgive_accounts()
+        self.database("DELETE FROM uploads_drivebooking")
+
+    def forgive_accounts(self) -> None:
+        """Accounts that failed, or had no more room, are as new."""
         self.database(
             "UPDATE uploads_driveaccount SET failures=0, failing_since=NULL, openings=0, retry_at=NULL, trying=0,"
             " error_code='', last_error='', refused_until=NULL, full_until=NULL, daily_bytes=750000000000"
         )
         self.database("DELETE FROM uploads_storagecircuit")
         self.database("DELETE FROM uploads_drivehour")
-        self.database("DELETE FROM uploads_drivebooking")
 
     def files_of(self, upload: Upload) -> list[dict[str, Any]]:
         """What Drive has of this upload, whichever account it lies on."""
@@ -88,18 +92,21 @@ class Site:
         state = (await client.call("GET", "system/upload-status"))["concurrency_manager"]
         return {name: state[name] for name in ("active_uploads", "queued_uploads")}
 
-    async def nothing_is_held(self, client: Client, *, after_a_kill: bool = False) -> None:
+    async def nothing_is_held(self, client: Client, *, after_a_kill: bool = False, lost_sessions: int = 0) -> None:
         """No session, slot, place, reservation of a budget or hold of an upload is left.
 
-        What a process had reserved that was killed lapses by itself, after minutes.
+        What a process had reserved that was killed lapses by itself, after minutes; so does, after a week, a session
+        that it had just begun and not yet written down: there may be so many `lost_sessions`.
         """
-        assert self.emulator.open_sessions() == 0
-        async with asyncio.timeout(10):
-            while any((await self.uploads_now(client)).values()):
-                await asyncio.sleep(0.1)  # the answer may be a second old
+        assert self.emulator.open_sessions() <= lost_sessions
+        async with asyncio.timeout(40 if after_a_kill else 10):
+            while any((await self.uploads_now(client)).values()):  # noqa: ASYNC110 - what another process says
+                await asyncio.sleep(0.1)
         if not after_a_kill:
             assert self.database("SELECT COUNT(*) FROM uploads_drivebooking") == [(0,)]
-        assert self.database("SELECT COUNT(*) FROM uploads_driveupload WHERE holder != ''") == [(0,)]
+        # What a dead process held is void.
+        mine = f"%/{self.server.pid}:%"
+        assert self.database("SELECT COUNT(*) FROM uploads_driveupload WHERE holder LIKE ?", mine) == [(0,)]
 
 
 def manage(site: Site, *words: str) -> str:

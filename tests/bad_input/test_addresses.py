@@ -101,13 +101,17 @@ def wrong_cursors() -> list[str]:
     return [
         "x", "%00", "%FF", "null", "0", "-1", "1", "a" * 10_000, "%F0%9F%98%80", "====", "=", "%20", "..",
         "' OR 1=1".replace(" ", "+"),
-        made(" "), made("x x"), made(b"\xff\xfe"), made(f"2026-01-01T00:00:00+00:00 {NOBODYS}x"), made("\x00"),
-        made(f"2026-01-01 {NOBODYS}"), made(f"2026-01-01T00:00:00 {NOBODYS}"),
-        made(f"2026-13-01T00:00:00+00:00 {NOBODYS}"),
-        made(f"0001-01-01T00:00:00+23:59 {NOBODYS}"), made(f"9999-12-31T23:59:59-23:59 {NOBODYS}"),
-        made(f"10000-01-01T00:00:00+00:00 {NOBODYS}"), made("2026-01-01T00:00:00+00:00 x"), made(f"now {NOBODYS}"),
-        made(f"2026-01-01T00:00:00+99:99 {NOBODYS}"), made('{"a":1}'), made(b"\x80\x04\x95"),
-        made("2026-01-01T00:00:00+00:00"),
+        made(" "), made("x x"), made(b"\xff\xfe"), made(f"2026-01-01T00:00:00+00:00 0 {NOBODYS}x"), made("\x00"),
+        made(f"2026-01-01 0 {NOBODYS}"), made(f"2026-01-01T00:00:00 0 {NOBODYS}"),
+        made(f"2026-13-01T00:00:00+00:00 0 {NOBODYS}"),
+        made(f"0001-01-01T00:00:00+23:59 0 {NOBODYS}"), made(f"9999-12-31T23:59:59-23:59 0 {NOBODYS}"),
+        made(f"10000-01-01T00:00:00+00:00 0 {NOBODYS}"), made("2026-01-01T00:00:00+00:00 0 x"),
+        made(f"now 0 {NOBODYS}"),
+        made(f"2026-01-01T00:00:00+99:99 0 {NOBODYS}"), made('{"a":1}'), made(b"\x80\x04\x95"),
+        made("2026-01-01T00:00:00+00:00"), made(f"2026-01-01T00:00:00+00:00 {NOBODYS}"),
+        *(made(f"2026-01-01T00:00:00+00:00 {place} {NOBODYS}") for place in (
+            "", "x", "-1", "1.5", "1e3", "NaN", "0x1", "9" * 20, "9" * 5000, "\x00", "0 0",
+        )),
     ]  # fmt: skip
 
 
@@ -125,7 +129,7 @@ async def try_cursors(server: ServerProcess, client: Client) -> None:
     await all_cells("cursors", ((cursor[:60], cursor) for cursor in wrong_cursors()), fault_of)
     early_and_late = ("0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.999999+00:00", "2026-01-01T00:00:00Z")
     for moment in early_and_late:
-        cursor = base64.urlsafe_b64encode(f"{moment} {NOBODYS}".encode()).decode()
+        cursor = base64.urlsafe_b64encode(f"{moment} 0 {NOBODYS}".encode()).decode()
         request = Request("GET", f"/api/v1/files?cursor={cursor}", (("Cookie", f"ddx_visitor={visitor}"),))
         assert faults_of(await ask(server.port, request), 200) is None
 

@@ -57,7 +57,9 @@ def test_a_port_that_is_taken_or_makes_no_sense_is_told_in_one_sentence(drive: D
 
 
 def test_make_emulator_starts_it() -> None:
-    done = subprocess.run(["make", "-n", "emulator"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["make", "-n", "--no-print-directory", "emulator"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.splitlines()[-1] == "exec .venv/bin/python -m devtools.emulator"
 
 

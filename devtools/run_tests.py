@@ -49,7 +49,7 @@ GROUPS = [
     ),
     Group(
         "the wire, over two workers on PostgreSQL and Redis",
-        [f"tests/test_wire_{part}.py" for part in ("http", "socket", "batches")],
+        [*(f"tests/test_wire_{part}.py" for part in ("http", "socket", "batches")), "-m", "not looks_into_sqlite"],
         {"TEST_WORKERS": "2"},
         needs=("postgresql", "redis"),
     ),

@@ -356,6 +356,7 @@ async def test_the_first_file_that_the_day_has_no_room_for_is_named(limited: tup
     assert await quota(client) == (0, GIB, 1)
 
 
+@pytest.mark.looks_into_sqlite
 async def test_the_number_of_files_of_a_day_counts_each_of_a_batch(limited: tuple[Client, ServerProcess]) -> None:
     client, server = limited
     with sqlite3.connect(server.data_dir / "directdrivex.sqlite3") as database:

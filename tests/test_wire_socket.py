@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -577,11 +577,13 @@ async def test_more_uploads_than_slots_wait_in_line_and_start_by_themselves(
         async with talk(client, uploads[0]) as a, talk(client, uploads[1]) as b:
             await a.until("ready")
             await b.until("ready")
-            async with talk(client, uploads[2]) as c, talk(client, uploads[3]) as d:
+            async with AsyncExitStack() as sockets:  # one after the other: of two at once either may be the first
+                c = await sockets.enter_async_context(talk(client, uploads[2]))
                 queued = await c.hear()
                 assert queued == {
                     "type": "queued", "position": 1, "waiting_for": "user_slots", "eta_seconds": queued["eta_seconds"],
                 }  # fmt: skip
+                d = await sockets.enter_async_context(talk(client, uploads[3]))
                 assert (await d.hear())["position"] == 2
                 status = await client.status(uploads[3])
                 assert (status["status"], status["queue_position"]) == ("queued", 2)
@@ -626,9 +628,12 @@ async def test_queue_full_is_told_with_its_scope(start_server: Callable[..., Ser
     server = start_server(MAX_CONCURRENT_UPLOADS_PER_USER="1", MAX_QUEUED_UPLOADS="1")
     async with Client(server.url) as client:
         first, second, third = [await client.initiate(f"{number}", 5) for number in range(3)]
-        async with talk(client, first) as a, talk(client, second) as b, talk(client, third) as c:
+        async with AsyncExitStack() as sockets:
+            a = await sockets.enter_async_context(talk(client, first))
             await a.until("ready")
+            b = await sockets.enter_async_context(talk(client, second))
             await b.until("queued")
+            c = await sockets.enter_async_context(talk(client, third))
             error = await c.hear()
             assert (error["code"], error["scope"], error["retryable"]) == ("queue_full", "all", True)
             assert await c.closed() == (1013, "queue_full")
@@ -691,6 +696,7 @@ async def test_killed_again_and_again_an_upload_goes_on_and_ends_equal(
         await slots_free(client)
 
 
+@pytest.mark.looks_into_sqlite
 async def test_a_client_that_returns_while_the_cleanup_verifies_gets_the_file(
     start_server: Callable[..., ServerProcess],
 ) -> None:

@@ -35,6 +35,9 @@ from uploads.tests.slots_rig import LIMITS, WINDOW
 
 LEASE = 2.4  # a holder stops by itself after half of it
 
+# The limits are read in a thread that may have a connection open, left by a test before.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     """Return once `condition` (plain or async) is true; fail after `seconds`."""

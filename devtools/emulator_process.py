@@ -2,42 +2,26 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from devtools.processes import bound_to_parent, cpu_seconds_of, end, memory_of
-from devtools.server_process import ROOT, START_SECONDS, ServerFailedError, program_environment
+from devtools.server_process import ProgramProcess, program_environment
 
 ADDRESS = re.compile(r"emulator listens on (http://[\w.:]+)")
 
 
-class EmulatorProcess:
-    """One emulator with `data_dir` as its DATA_DIR. Its port stays over a restart.
+class EmulatorProcess(ProgramProcess):
+    """One emulator with `data_dir` as its DATA_DIR; `url` is the value of GDRIVE_API_ROOT."""
 
-    `url` is its address without a trailing slash: the value of GDRIVE_API_ROOT.
-    """
+    title = "emulator"
+    address = ADDRESS
 
     def __init__(self, data_dir: Path) -> None:
+        super().__init__(Path(data_dir) / "emulator.log")
         self.data_dir = Path(data_dir)
         self.folder = self.data_dir / "emulator"
-        self.log = self.data_dir / "emulator.log"
-        self.url = ""
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self.process
-        return self.process.pid
-
-    @property
-    def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
 
     @property
     def token_url(self) -> str:
@@ -62,55 +46,10 @@ class EmulatorProcess:
         return self.folder / "ca.pem"
 
     def start(self) -> None:
-        """Start, and return when it has printed its address. Raises `ServerFailedError`."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         port = str(self.port) if self.url else "0"
-        with self.log.open("ab") as log:
-            seen = log.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "devtools.emulator"],
-                cwd=ROOT,
-                env=program_environment({"DATA_DIR": str(self.data_dir), "EMULATOR_PORT": port}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                **bound_to_parent(),
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            ended = self.process.poll() is not None
-            text = self.log.read_bytes()[seen:].decode(errors="replace")
-            if match := ADDRESS.search(text):
-                self.url = match[1]
-                return
-            if ended:
-                break
-            time.sleep(0.02)
-        self.stop()
-        raise ServerFailedError(f"the emulator did not start: {text[-4000:]}")
-
-    def stop(self, *, by: int = signal.SIGTERM) -> int:
-        """End it; returns its exit code."""
-        assert self.process
-        return end(self.process, by=by)
-
-    def kill(self) -> None:
-        """kill -9: what was not stored is lost."""
-        self.stop(by=signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Start again on the same port and data, after `kill` or `stop`."""
-        self.start()
-
-    def text(self) -> str:
-        """All that it has printed."""
-        return self.log.read_text(errors="replace")
-
-    def memory(self) -> int:
-        return memory_of(self.pid)
-
-    def cpu_seconds(self) -> float:
-        return cpu_seconds_of(self.pid)
+        environment = program_environment({"DATA_DIR": str(self.data_dir), "EMULATOR_PORT": port})
+        self.launch(["-m", "devtools.emulator"], environment)
 
     # --- the interfaces of its own (docs/emulator.md) ---
 

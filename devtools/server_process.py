@@ -49,19 +49,17 @@ def prepare(overrides: dict[str, str]) -> None:
         raise ServerFailedError(f"manage.py prepare failed: {done.stdout}{done.stderr}")
 
 
-class ServerProcess:
-    """One server on `data_dir` (prepared before), with environment `overrides`. Its port stays over a restart.
+class ProgramProcess:
+    """A program that prints its address, as a child process. Its port stays over a restart.
 
     `url` is its address without a trailing slash, `log` the file with all that it printed.
     """
 
-    def __init__(
-        self, data_dir: Path, overrides: dict[str, str] | None = None, program: Sequence[str] = ("manage.py", "serve")
-    ) -> None:
-        self.data_dir = Path(data_dir)
-        self.overrides = dict(overrides or {})
-        self.program = list(program)
-        self.log = self.data_dir / "server.log"
+    title: str
+    address: re.Pattern[str]
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
         self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -74,19 +72,16 @@ class ServerProcess:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    @property
-    def ws_url(self) -> str:
-        return self.url.replace("http", "ws", 1)
-
     def start(self) -> None:
         """Start, and return when the program has printed its address. Raises `ServerFailedError`."""
-        environment = program_environment({"DATA_DIR": str(self.data_dir), **self.overrides})
-        if self.url:
-            environment["PORT"] = str(self.port)
+        raise NotImplementedError
+
+    def launch(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        """Start `command` with Python, and wait for its address. Raises `ServerFailedError`."""
         with self.log.open("ab") as log:
             seen = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, *self.program],
+                [sys.executable, *command],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -98,19 +93,18 @@ class ServerProcess:
         while time.monotonic() < deadline:
             ended = self.process.poll() is not None
             text = self.log.read_bytes()[seen:].decode(errors="replace")
-            if match := ADDRESS.search(text):
+            if match := self.address.search(text):
                 self.url = match[1]
                 return
             if ended:
                 break
             time.sleep(0.02)
         self.stop()
-        raise ServerFailedError(f"the server did not start: {text[-4000:]}")
+        raise ServerFailedError(f"the {self.title} did not start: {text[-4000:]}")
 
     def kill(self) -> None:
         """kill -9: nothing is flushed, nobody is told."""
-        assert self.process
-        end(self.process, by=signal.SIGKILL)
+        self.stop(by=signal.SIGKILL)
 
     def stop(self, *, by: int = signal.SIGTERM, grace: float = 30.0) -> int:
         """Ask the program to end, as an operator would; returns its exit code."""
@@ -132,3 +126,28 @@ class ServerProcess:
     def cpu_seconds(self) -> float:
         """Processor time used so far, system time included."""
         return cpu_seconds_of(self.pid)
+
+
+class ServerProcess(ProgramProcess):
+    """One server on `data_dir` (prepared before), with environment `overrides`."""
+
+    title = "server"
+    address = ADDRESS
+
+    def __init__(
+        self, data_dir: Path, overrides: dict[str, str] | None = None, program: Sequence[str] = ("manage.py", "serve")
+    ) -> None:
+        super().__init__(Path(data_dir) / "server.log")
+        self.data_dir = Path(data_dir)
+        self.overrides = dict(overrides or {})
+        self.program = list(program)
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+    def start(self) -> None:
+        environment = program_environment({"DATA_DIR": str(self.data_dir), **self.overrides})
+        if self.url:
+            environment["PORT"] = str(self.port)
+        self.launch(self.program, environment)

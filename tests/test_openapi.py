@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 
 from devtools.client import Client, PatternSource
 from devtools.server_process import ROOT, ServerProcess
@@ -66,3 +67,13 @@ async def test_nothing_is_found_as_the_sender_of_a_file(
     kept = ["--exclude-method=DELETE"] if state == "completed" else ["--exclude-path-regex=/cancel/"]
     assert examine(wire_server, tmp_path, configuration, token, "--phases=coverage,fuzzing", *kept) > 100
     assert (await client.status(upload))["status"] == state
+
+
+def test_the_page_is_made_once_for_each_language() -> None:
+    from uploads.api import api
+
+    english = api.get_openapi_schema()
+    assert api.get_openapi_schema() is english
+    with translation.override("hi"):
+        assert api.get_openapi_schema() is not english
+    assert "/api/v1/upload/initiate" in english["paths"]

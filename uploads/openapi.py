@@ -4,8 +4,10 @@ Every error is a problem document; which statuses a call can answer follows from
 needs no token have no 401, those that announce nothing no 507.
 """
 
+from functools import lru_cache
 from typing import Any
 
+from django.utils.translation import get_language
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
@@ -51,8 +53,17 @@ REQUEST_HEADERS = {
 class DescribedAPI(NinjaAPI):
     """A `NinjaAPI` whose OpenAPI page says what its calls really answer."""
 
-    def get_openapi_schema(self, **where: Any) -> OpenAPISchema:
-        schema = super().get_openapi_schema(**where)
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        """Made once for each language: anybody may ask for it, and to make it takes as long as twenty other answers."""
+        if path_prefix is None:
+            path_prefix = self.get_root_path(path_params or {})
+        return self._schema_at(path_prefix, get_language())
+
+    @lru_cache(maxsize=8)  # noqa: B019 - there is one for the life of the process
+    def _schema_at(self, path_prefix: str, language: str | None) -> OpenAPISchema:
+        schema = super().get_openapi_schema(path_prefix=path_prefix)
         schema["components"]["securitySchemes"] = SECURITY_SCHEMES
         for path, methods in schema["paths"].items():
             # The framework describes two methods of one view by one object.

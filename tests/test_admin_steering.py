@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -10,19 +12,18 @@ import pytest
 import websockets
 
 from devtools.client import Client, Upload
-from devtools.server_process import ServerProcess, prepare
+from devtools.server_process import ServerProcess
+from tests.doors_rig import NAME, PASSWORD
 
-NAME, PASSWORD = "root@example.org", "a long password for tests"
 SIZE = 10_000_000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(prepared_with_admin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One program with one slot and one admin, for all tests here."""
-    data = tmp_path_factory.mktemp("steering")
-    values = {"ADMIN_EMAIL": NAME, "ADMIN_PASSWORD": PASSWORD, "MAX_CONCURRENT_UPLOADS": "1"}
-    prepare({"DATA_DIR": str(data), **values})
-    server = ServerProcess(data, values)
+    data = tmp_path_factory.mktemp("steering") / "data"
+    shutil.copytree(prepared_with_admin, data)
+    server = ServerProcess(data, {"MAX_CONCURRENT_UPLOADS": "1"})
     server.start()
     yield server
     server.stop()

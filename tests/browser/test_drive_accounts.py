@@ -1,32 +1,27 @@
 """Drive accounts in the admin, in a real browser: the walk through Google's consent, and how the pages look."""
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from devtools.emulator_process import EmulatorProcess
-from devtools.server_process import ServerProcess, prepare
-from tests.browser.test_live_page import NAME, PASSWORD, faults_of
-from tests.browser.test_looks import WIDTHS
+from devtools.server_process import ServerProcess
+from tests.browser.looks import WIDTHS, look_at
+from tests.doors_rig import NAME, PASSWORD
 
 LIST = "/admin/uploads/driveaccount/"
 
 
 @pytest.fixture
-def server(tmp_path: Path, emulator: EmulatorProcess) -> Iterator[ServerProcess]:
+def server(
+    start_server: Callable[..., ServerProcess], folder_with_admin: Path, emulator: EmulatorProcess
+) -> ServerProcess:
     """The program with an admin, whose Google is the emulator, and which has no account yet."""
-    data = tmp_path / "on-drive"
     google = {"STORAGE": "gdrive", "GDRIVE_API_ROOT": emulator.url, "GDRIVE_TOKEN_URL": emulator.token_url}
-    values = {"ADMIN_EMAIL": NAME, "ADMIN_PASSWORD": PASSWORD, **google}
-    prepare({"DATA_DIR": str(data), **values})
-    server = ServerProcess(data, values)
-    server.start()
-    yield server
-    server.stop()
+    return start_server(DATA_DIR=str(folder_with_admin), **google)
 
 
 def signed_in(context: BrowserContext, server: ServerProcess, address: str) -> Page:
@@ -70,24 +65,20 @@ def test_an_admin_connects_an_account_by_googles_consent_page(
         assert secret not in printed
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", list(WIDTHS))
 def test_the_pages_fit_and_can_be_used_by_everybody(
     server: ServerProcess,
     emulator: EmulatorProcess,
     new_context: Callable[..., BrowserContext],
     device: str,
-    scheme: str,
 ) -> None:
     # axe writes styles into Django's pages; the walk above keeps to the policy.
-    looks = {"viewport": WIDTHS[device], "color_scheme": scheme, "reduced_motion": "reduce", "bypass_csp": True}
+    looks = {"viewport": WIDTHS[device], "reduced_motion": "reduce", "bypass_csp": True}
     context = new_context(**looks)
     page = signed_in(context, server, f"{LIST}add/")
 
     def look(name: str) -> None:
-        if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=f"{folder}/drive-{name}-{device}-{scheme}.png", full_page=True)
-        assert faults_of(page, "#content") == []
+        look_at(page, f"drive-{name}-{device}", "#content")
 
     expect(page.locator("#id_name")).to_be_visible()
     look("add")

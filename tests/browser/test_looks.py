@@ -1,51 +1,30 @@
 """The pages at phone and desktop width, light and dark: nothing overflows, and axe finds nothing to complain of."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 
 from devtools.server_process import ServerProcess
 from tests.browser.conftest import MIB, UploadPage
+from tests.browser.looks import WIDTHS, look_at
 from tests.browser.network import Network
 from tests.browser.played import payload, problem
 
-AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text()
-WIDTHS = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 900}}
 LONG_NAME = "an endless name without any blank " + "x" * 180 + ".pdf"
 
 
-def violations(page: Page) -> list[str]:
-    """What axe finds, in words."""
-    page.evaluate(AXE)
-    found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
-    return [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
-
-
-def look_at(page: Page, name: str) -> None:
-    """Check the page as it stands, and keep a picture of it where SCREENSHOTS names a folder."""
-    width, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert width <= room, f"{name} is {width - room} pixels too wide"
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
-    assert violations(page) == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", list(WIDTHS))
 def test_the_pages_fit_and_can_be_used_by_everybody(
     network: Network,
     new_context: Callable[..., BrowserContext],
     make_file: Callable[[str, int], Path],
     device: str,
-    scheme: str,
 ) -> None:
-    context = new_context(viewport=WIDTHS[device], color_scheme=scheme, reduced_motion="reduce")
+    context = new_context(viewport=WIDTHS[device], reduced_motion="reduce")
     upload = UploadPage(context.new_page(), network).open()
-    look_at(upload.page, f"upload-empty-{device}-{scheme}")
+    look_at(upload.page, f"upload-empty-{device}")
 
     done, slow = make_file(LONG_NAME, 100), make_file("half way.mov", 24 * MIB)
     upload.choose(done, make_file("second.txt", 5))
@@ -61,45 +40,45 @@ def test_the_pages_fit_and_can_be_used_by_everybody(
     upload.expect_state("more 8.bin", "cancelled")
     upload.page.locator("ddx-my-files summary").click()
     expect(upload.page.locator("ddx-my-files li").first).to_be_visible()
-    look_at(upload.page, f"upload-list-{device}-{scheme}")
+    look_at(upload.page, f"upload-list-{device}")
 
     page = context.new_page()
     page.goto(upload.batch_link(1))
     expect(page.get_by_text("still coming")).to_be_visible()
-    look_at(page, f"batch-coming-{device}-{scheme}")
+    look_at(page, f"batch-coming-{device}")
     page.goto(upload.batch_link(0))
     expect(page.get_by_text("All files are complete")).to_be_visible()
-    look_at(page, f"batch-{device}-{scheme}")
+    look_at(page, f"batch-{device}")
     page.goto(upload.link_of(LONG_NAME))
     page.get_by_text("How to check the download").click()
-    look_at(page, f"share-{device}-{scheme}")
+    look_at(page, f"share-{device}")
     with upload.page.expect_response("**/api/v1/files") as answer:
         upload.page.locator("ddx-my-files summary").click()
     coming = next(item for item in answer.value.json()["items"] if item["filename"] == slow.name)
     page.goto(f"{network.url}/f/{coming['file_id']}")
     expect(page.get_by_text("still on its way")).to_be_visible()
-    look_at(page, f"share-coming-{device}-{scheme}")
+    look_at(page, f"share-coming-{device}")
     page.goto(f"{network.url}/f/nothing")
-    look_at(page, f"not-found-{device}-{scheme}")
+    look_at(page, f"not-found-{device}")
 
 
-@pytest.mark.parametrize(("device", "scheme"), [("phone", "light"), ("desktop", "dark")])
+@pytest.mark.parametrize("device", list(WIDTHS))
 def test_refusals_and_pauses_fit_and_can_be_used_by_everybody(
-    network: Network, new_context: Callable[..., BrowserContext], device: str, scheme: str
+    network: Network, new_context: Callable[..., BrowserContext], device: str
 ) -> None:
-    context = new_context(viewport=WIDTHS[device], color_scheme=scheme, reduced_motion="reduce")
+    context = new_context(viewport=WIDTHS[device], reduced_motion="reduce")
     upload = UploadPage(context.new_page(), network).open()
     errors = [{"field": "files.1.filename", "reason": "Files of this type are not accepted here."}]
     refusal = problem("file_type_blocked", 415, False, errors=errors)
     upload.page.route("**/api/v1/batch/initiate", refusal, times=1)
     upload.choose(*[payload(name, 10) for name in ("a.txt", LONG_NAME, "c.txt")])
     expect(upload.button("Send the other 2 files")).to_be_visible()
-    look_at(upload.page, f"upload-refused-{device}-{scheme}")
+    look_at(upload.page, f"upload-refused-{device}")
     pause = problem("maintenance", 503, True, retry_after=600)
     upload.page.route("**/api/v1/batch/initiate", pause, times=1)
     upload.button("Send the other 2 files").click()
     expect(upload.page.locator("ddx-hold")).to_be_visible()
-    look_at(upload.page, f"upload-hold-{device}-{scheme}")
+    look_at(upload.page, f"upload-hold-{device}")
     upload.network.slow_down(100_000)
     upload.page.locator("ddx-hold").get_by_role("button", name="Try now").click()
     expect(upload.in_state("done")).to_have_count(2)
@@ -109,7 +88,7 @@ def test_refusals_and_pauses_fit_and_can_be_used_by_everybody(
     upload.page.on("dialog", lambda dialog: dialog.accept())
     upload.page.reload()
     upload.page.get_by_text("Which files these are").click()
-    look_at(upload.page, f"upload-unfinished-{device}-{scheme}")
+    look_at(upload.page, f"upload-unfinished-{device}")
 
 
 def test_the_language_is_switched_at_the_foot_of_the_page(

@@ -2,7 +2,8 @@
 
 TRIALS (20) of them by random numbers from SEED (the time; it is printed, so that a run can be made again), turn by turn
 on SQLite and on PostgreSQL; then long outages, each on a server of its own, side by side; then talks at random
-on the upload socket, held against a model. SERVER is passed on. The same code runs in the tests with smaller numbers.
+on the upload socket, held against a model; then as many uploads to Google Drive with its faults mixed by chance, and as
+many kills in the middle of one. SERVER is passed on. The same code runs in the tests with smaller numbers.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from typing import Any
 
 import psutil
 
-from devtools import blows, wire_model
+from devtools import blows, drive_trials, wire_model
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
+from devtools.drive_site import Site
+from devtools.drive_trials import DriveTrialFailedError
 from devtools.faulty_server import FaultyServer
 from devtools.postgres import PrivatePostgres
 from devtools.server_process import ROOT, prepare, program_environment
@@ -303,7 +306,15 @@ def main() -> int:
             with ground_of(Path(data, "talks"), on_postgresql=False, **wire_model.ENVIRONMENT) as ground:
                 wire_model.compare(ground.server, examples=talks, steps=30, with_seed=seed)
             print(f"{talks} talks on the upload socket went as the model of the wire has it", flush=True)
-    except (TrialFailedError, AssertionError) as failure:
+            site = Site(Path(data, "drive"), accounts=2)
+            try:
+                mixed = asyncio.run(drive_trials.run(site, trials, seed))
+                print(f"{mixed.trials} trials on Drive passed: {mixed}", flush=True)
+                killed = asyncio.run(drive_trials.kill_again_and_again(site, trials, seed))
+                print(f"{killed.trials} kills in mid-file on Drive passed, all equal: {killed}", flush=True)
+            finally:
+                site.stop()
+    except (TrialFailedError, DriveTrialFailedError, AssertionError) as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1
     print(f"{trials} trials with SEED={seed}: all equal, in {time.monotonic() - begun:.0f} s")

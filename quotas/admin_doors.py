@@ -41,7 +41,7 @@ class BlockedPersonAdmin(AboutPersonAdmin):
 
 @admin.register(Maintenance)
 class MaintenanceAdmin(admin.ModelAdmin):
-    """One page for the one row, which is made when somebody first looks at it."""
+    """One page for the one row, which is made when somebody first saves it."""
 
     fields = ("on", "message", "minutes", "switched_by", "switched_at")
     readonly_fields = ("switched_by", "switched_at")
@@ -59,10 +59,15 @@ class MaintenanceAdmin(admin.ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
-        Maintenance.objects.get_or_create(pk=Maintenance.THE_ONE)
         return HttpResponseRedirect(
             reverse(f"{self.admin_site.name}:quotas_maintenance_change", args=[Maintenance.THE_ONE])
         )
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Maintenance | None:
+        found = super().get_object(request, object_id, from_field)
+        # Looking changes nothing: the switch that nobody has touched yet is off, and has no row.
+        is_untouched = found is None and object_id == str(Maintenance.THE_ONE)
+        return Maintenance(pk=Maintenance.THE_ONE) if is_untouched else found
 
     def save_model(self, request: HttpRequest, obj: Maintenance, form: Any, change: bool) -> None:
         if "on" in form.changed_data:

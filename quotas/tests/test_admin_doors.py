@@ -71,6 +71,13 @@ def test_the_page_of_the_switch_takes_a_message_and_a_duration(admin_client: Cli
     assert Maintenance.objects.get().switched_at == switched_at, "a new message is no new beginning"
 
 
+def test_looking_at_the_switch_changes_nothing(admin_client: Client) -> None:
+    page = admin_client.get(reverse("admin:quotas_maintenance_changelist"), follow=True)
+    assert page.status_code == 200
+    assert not Maintenance.objects.exists()
+    assert admin_client.get(reverse("admin:quotas_maintenance_change", args=[2]), follow=True).redirect_chain
+
+
 @pytest.mark.parametrize("values", [{"message": "x" * 301}, {"minutes": "0"}, {"minutes": "10081"}, {"minutes": "-5"}])
 def test_what_makes_no_sense_is_refused(admin_client: Client, values: dict[str, str]) -> None:
     Maintenance.objects.create()

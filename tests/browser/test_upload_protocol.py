@@ -91,6 +91,32 @@ def test_after_a_rewind_it_resumes_from_there_and_finishes_again(open_page: Open
     assert server.data == file["buffer"]
 
 
+def test_whoever_sends_again_is_told_why_until_it_is_made_good(open_page: OpenPage) -> None:
+    file = payload("a.bin", 4 * MIB)
+    resumes: list[WebSocketRoute] = []
+
+    def lose_everything(server: PlayedServer, socket: WebSocketRoute, heard: Any) -> bool:
+        if isinstance(heard, dict) and heard["type"] == "finish" and not resumes:
+            server.data, server.dropping = b"", True
+            server.say(socket, type="rewind", offset=0, reason="storage_unavailable")
+            return True
+        if isinstance(heard, dict) and heard["type"] == "resume":
+            resumes.append(socket)
+            return len(resumes) == 1  # what comes after the first is dropped, so that the page stays as it is
+        return False
+
+    upload = open_page()
+    server = PlayedServer(upload, 4 * MIB, lose_everything)
+    upload.choose(file)
+    why = "The storage failed in the middle. The file is sent again from its beginning."
+    expect(upload.row("a.bin")).to_contain_text(why)
+    expect(upload.page.get_by_role("status")).to_contain_text(f"a.bin: {why}")
+    server.say(resumes[0], type="rewind", offset=0, reason="storage_unavailable")
+    upload.expect_state("a.bin", "done")
+    expect(upload.row("a.bin")).not_to_contain_text(why)
+    assert server.data == file["buffer"]
+
+
 def test_what_an_earlier_visit_sent_is_in_the_digest_too(open_page: OpenPage) -> None:
     file = payload("a.bin", 24 * MIB + 1)
     upload = open_page()

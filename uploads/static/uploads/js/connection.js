@@ -29,6 +29,7 @@ import { FileBlocks, Unreadable } from "./file-blocks.js";
  * @property {() => void} started it has asked for its place
  * @property {(place: Place) => void} queued
  * @property {(offset: number) => void} ready the sending begins, or goes back, at `offset`
+ * @property {(offset: number, reason: string) => void} rewound the storage lost what was behind `offset`; `ready` follows
  * @property {(stored: number) => void} progress
  * @property {(start: number, block: Uint8Array<ArrayBuffer>) => Promise<void>} sent a block of the file is on its way,
  *   and is the listener's; the next is not sent before it says so
@@ -147,6 +148,7 @@ export class Connection {
         this.#wake();
         break;
       case "rewind":
+        this.#listener?.rewound(message.offset, message.reason);
         this.#goFrom(message.offset, true);
         break;
       case "verifying":

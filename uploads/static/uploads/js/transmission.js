@@ -16,6 +16,7 @@ const HOLD_FOR_DIGEST_MS = 15_000;
  * @property {() => void} started it has asked for its place
  * @property {(place: import("./connection.js").Place) => void} queued
  * @property {(offset: number) => void} ready
+ * @property {(offset: number, reason: string) => void} rewound the storage lost what was behind `offset`, for this cause
  * @property {(stored: number) => void} progress
  * @property {() => boolean} isStored whether the server has stored every byte
  * @property {() => void} finishing the slot was given back until the digest is there
@@ -60,6 +61,7 @@ export class Transmission {
     this.#connection = new Connection(uploadUrl, token, this.#file, {
       started: listener.started,
       queued: listener.queued,
+      rewound: listener.rewound,
       verifying: listener.verifying,
       success: listener.success,
       cancelled: listener.cancelled,

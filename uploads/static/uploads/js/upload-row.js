@@ -6,7 +6,7 @@ import { element, iconButton, setText } from "./dom.js";
 import { readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
 import { receiptParts } from "./receipt.js";
-import { apartInWords, figuresInWords, stateInWords } from "./words.js";
+import { apartInWords, figuresInWords, setbackInWords, stateInWords } from "./words.js";
 
 /** @typedef {import("./upload.js").Upload} Upload */
 
@@ -37,6 +37,7 @@ export class UploadRow extends HTMLElement {
   #bar = element("progress", { max: STEPS });
   #state = element("span", { class: "state" });
   #figures = element("span", { class: "figures" });
+  #setback = element("span", { class: "row-apart" });
   #note = element("span", { class: "row-apart" });
   /** @type {Record<string, HTMLButtonElement>} */
   #buttons = {};
@@ -46,7 +47,7 @@ export class UploadRow extends HTMLElement {
   show(upload, speaks) {
     this.#upload = upload;
     this.#speaks = speaks;
-    const words = element("p", { class: "row-words" }, this.#state, " ", this.#figures, " ", this.#note);
+    const words = element("p", { class: "row-words" }, this.#state, " ", this.#figures, " ", this.#setback, " ", this.#note);
     if (upload.path) words.append(" ", element("bdi", { class: "row-path" }, readableName(upload.path)));
     this.append(element("div", { class: "row-text" }, this.#name, words), this.#actions, this.#bar);
     this.render();
@@ -63,6 +64,9 @@ export class UploadRow extends HTMLElement {
     }
     setText(this.#state, stateInWords(upload));
     setText(this.#figures, figuresInWords(upload));
+    const setback = setbackInWords(upload);
+    if (setback && setback !== this.#setback.textContent) announce(`${upload.name}: ${setback}`);
+    setText(this.#setback, setback);
     setText(this.#note, apartInWords(upload));
     const value = upload.size ? Math.floor((upload.stored / upload.size) * STEPS) : upload.state === "done" ? STEPS : 0;
     if (this.#bar.value !== value || !this.#bar.hasAttribute("value")) this.#bar.value = value;

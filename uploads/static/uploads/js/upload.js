@@ -64,6 +64,11 @@ export class Upload extends EventTarget {
   /** Was of a batch and had to begin anew: the link of the batch does not lead to it. */
   isApart = false;
   stored = 0;
+  /**
+   * What the storage lost, in bytes, and the code of the cause, until it is there again.
+   * @type {{from: number, to: number, reason: string} | null}
+   */
+  setback = null;
   /** @type {import("./connection.js").Place | null} */
   place = null;
   /** A sentence on what went wrong, or "". */
@@ -318,7 +323,11 @@ export class Upload extends EventTarget {
         this.stored = offset;
         this.#become("uploading");
       },
+      rewound: (offset, reason) => {
+        this.setback = { from: Math.max(this.stored, this.setback?.from ?? 0), to: offset, reason };
+      },
       progress: (stored) => {
+        if (this.setback && stored > this.setback.from) this.setback = null; // made good
         if (stored > this.stored) this.#failures = 0; // it moves, so the next loss is a new one
         this.stored = stored;
         this.#changed();
@@ -341,6 +350,7 @@ export class Upload extends EventTarget {
   #succeed(success) {
     this.#end();
     this.stored = this.size;
+    this.setback = null;
     this.result = success;
     if (this.#ticket) settle(this.#ticket);
     this.#become("done");

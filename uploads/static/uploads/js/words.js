@@ -88,6 +88,15 @@ export function figuresInWords(upload) {
   return figures.join(" · ");
 }
 
+/** Why bytes that were stored are sent again, so that nobody wonders at a bar that goes back. @param {Upload} upload */
+export function setbackInWords({ setback, state }) {
+  if (!setback || state !== "uploading") return "";
+  if (setback.to > 0) return gettext("The storage lost the last part, which is sent again.");
+  return setback.reason === "storage_full"
+    ? gettext("The storage ran full. The file goes to another place, from its beginning.")
+    : gettext("The storage failed in the middle. The file is sent again from its beginning.");
+}
+
 /** What a new upload of a file of a batch is, so that nobody looks for it behind the batch's link. @param {Upload} upload */
 export function apartInWords(upload) {
   const isSent = upload.isUnderWay || ["paused", "done"].includes(upload.state);

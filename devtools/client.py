@@ -187,15 +187,35 @@ class Client:
     async def cancel(self, upload: Upload) -> dict[str, Any]:
         return dict(await self.call("POST", f"upload/cancel/{upload.file_id}", token=upload.token))
 
-    async def digest_of_download(self, upload: Upload) -> str:
-        """The SHA-256 of what the server hands out for the finished upload. Raises `Refused`."""
-        digest = hashlib.sha256()
-        async with self.http.get(upload.answer["download_url"]) as response:
-            if response.status != 200:
-                raise Refused((await response.json(content_type=None))["code"])
-            async for block in response.content.iter_chunked(1024 * 1024):
-                digest.update(block)
-        return digest.hexdigest()
+    async def digest_of_download(self, upload: Upload, *, patience: float = 0.0) -> str:
+        """The SHA-256 of what the server hands out for the finished upload. Raises `Refused`.
+
+        What breaks off is resumed for as long as `patience` seconds bring anything more.
+        """
+        digest, offset, etag = hashlib.sha256(), 0, ""
+        pause, deadline = FIRST_PAUSE_SECONDS, time.monotonic() + patience
+        while True:
+            headers = {"Range": f"bytes={offset}-", "If-Range": etag} if offset else {}
+            begun = offset
+            try:
+                async with self.http.get(upload.answer["download_url"], headers=headers) as response:
+                    if response.status >= 400:
+                        problem = await response.json(content_type=None)
+                        raise Refused(problem["code"], retryable=problem.get("retryable"))
+                    assert response.status == (206 if offset else 200), "the file is another now"
+                    etag = response.headers["ETag"]
+                    async for block in response.content.iter_chunked(1024 * 1024):
+                        digest.update(block)
+                        offset += len(block)
+                return digest.hexdigest()
+            except (aiohttp.ClientError, OSError, Refused) as failure:
+                if offset > begun:
+                    pause, deadline = FIRST_PAUSE_SECONDS, time.monotonic() + patience
+                refused_for_good = isinstance(failure, Refused) and not failure.extra["retryable"]
+                if refused_for_good or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def connect(self, upload: Upload) -> websockets.connect:
         """A bare WebSocket to the upload, for those who want to speak for themselves; begins with no `start`."""
@@ -224,11 +244,13 @@ class Client:
 
         After each frame `pace`, told its length, may take its time.
 
-        Gives up with the last failure after `patience` seconds in which nothing more was stored. Raises `Refused`
+        Gives up with the last failure after `patience` seconds in which nothing more was stored, those in which a
+        connection waited in line apart. Raises `Refused`
         where the server says that there is no use in coming back.
         """
         pause, best, deadline = FIRST_PAUSE_SECONDS, -1, time.monotonic() + patience
         while True:
+            tried_at = time.monotonic()
             try:
                 async with self.connect(upload) as socket:
                     upload.connections += 1
@@ -239,6 +261,8 @@ class Client:
                     raise
                 if code not in RECONNECT_AFTER:
                     raise _refusal(upload, failure) from failure
+                if upload.messages and upload.messages[-1]["type"] == "queued":
+                    deadline += time.monotonic() - tried_at  # a line of people may be long
                 if upload.stored > best:
                     pause, best, deadline = FIRST_PAUSE_SECONDS, upload.stored, time.monotonic() + patience
                 if time.monotonic() > deadline:

@@ -3,7 +3,8 @@
 TRIALS (20) of them by random numbers from SEED (the time; it is printed, so that a run can be made again), turn by turn
 on SQLite and on PostgreSQL; then long outages, each on a server of its own, side by side; then talks at random
 on the upload socket, held against a model; then as many uploads to Google Drive with its faults mixed by chance, and as
-many kills in the middle of one. SERVER is passed on. The same code runs in the tests with smaller numbers.
+many kills in the middle of one; then a crowd on several workers while those, Redis and PostgreSQL are killed and
+stopped. SERVER is passed on. The same code runs in the tests with smaller numbers.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from devtools import blows, drive_trials, wire_model
+from devtools import blows, drive_trials, fleet_trials, wire_model
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
@@ -314,7 +315,10 @@ def main() -> int:
                 print(f"{killed.trials} kills in mid-file on Drive passed, all equal: {killed}", flush=True)
             finally:
                 site.stop()
-    except (TrialFailedError, DriveTrialFailedError, AssertionError) as failure:
+            with fleet_trials.fleet_of(Path(data, "fleet"), fleet_trials.LONG) as fleet:
+                crowd = asyncio.run(fleet_trials.run(fleet, seed))
+                print(f"a crowd on {fleet.size.workers} workers came to its end, all equal: {crowd}", flush=True)
+    except (TrialFailedError, DriveTrialFailedError, fleet_trials.FleetTrialFailedError, AssertionError) as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1
     print(f"{trials} trials with SEED={seed}: all equal, in {time.monotonic() - begun:.0f} s")

@@ -75,7 +75,7 @@ class Sender:
         if ended["sha256"] != digest:
             raise _Lost(f"the server's digest is {ended['sha256']}, and should be {digest}")
         if planned.download:
-            if await self._client.digest_of_download(upload) != digest:
+            if await self._client.digest_of_download(upload, patience=PATIENCE_SECONDS) != digest:
                 raise _Lost("what comes back differs from what was sent")
             self._tally.downloads_equal += 1
         self._tally.equal += 1

@@ -4,8 +4,11 @@ import asyncio
 import weakref
 from collections.abc import Callable
 
+import structlog
+
 from uploads.slots.manager import Absent, Granted, SlotManager, Standing
 
+log = structlog.get_logger(__name__)
 DEADLINE_MARGIN_SECONDS = 5.0  # slots.md 8: a holder stops this long before its lease could be another's
 
 
@@ -25,6 +28,7 @@ class Hold:
         self.over = False  # given back, left behind, or gone: nobody renews it any longer
         self._patience = max(lease_seconds - DEADLINE_MARGIN_SECONDS, lease_seconds / 2)
         self._grace_seconds = grace_seconds
+        self._noted: int | None = None  # the fence of the slot that the log has as held
         self._waits: set[asyncio.Timeout] = set()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -72,6 +76,7 @@ class Hold:
     def take(self, standing: Standing) -> None:
         """The store says so."""
         had_a_slot, self.standing = isinstance(self.standing, Granted), standing
+        self._note(standing.fence if isinstance(standing, Granted) else None)
         if had_a_slot != isinstance(standing, Granted):
             self._end_waits()
         if isinstance(standing, Absent):
@@ -101,8 +106,17 @@ class Hold:
         for wait in self._waits:
             wait.reschedule(asyncio.get_running_loop().time())
 
+    def _note(self, fence: int | None) -> None:
+        """The log has when each slot was held, from after it was given until before it is given back."""
+        before, self._noted = self._noted, fence
+        if before != fence and before is not None:
+            log.info("slot_let_go", upload=self.upload_id, fence=before)
+        if before != fence and fence is not None:
+            log.info("slot_held", upload=self.upload_id, fence=fence)
+
     def _end(self) -> None:
         self.over = True
+        self._note(None)
         if self._deadline is not None:
             self._deadline.cancel()
 

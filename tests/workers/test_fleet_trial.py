@@ -1,0 +1,32 @@
+"""The crowd of `make trials` on several workers, in short: the same code, small numbers, a fixed seed."""
+
+from pathlib import Path
+
+from devtools import fleet_trials
+from devtools.fleet_trials import SHORT, Gone, most_held
+
+
+async def test_a_crowd_survives_what_befalls_workers_redis_and_postgresql(tmp_path: Path) -> None:
+    with fleet_trials.fleet_of(tmp_path / "fleet", SHORT) as fleet:
+        totals = await fleet_trials.run(fleet, seed=11)
+    assert totals.tally.equal + totals.tally.cancelled == SHORT.uploads
+    assert min(totals.blows[kind] for kind in fleet.blows()) > 0
+    assert totals.samples > 0
+
+
+def test_the_logs_of_the_workers_tell_how_many_held_a_slot_at_once() -> None:
+    log = "\n".join(
+        f"2026-01-01T00:00:0{second}.000000Z [info ] slot_{kind} [x] fence={fence} upload={upload} worker={worker}"
+        for second, kind, upload, fence, worker in [
+            (0, "held", "a", 1, 10),
+            (1, "held", "b", 2, 20),
+            (2, "held", "a", 3, 20),  # taken over: one upload still
+            (2, "let_go", "a", 1, 10),
+            (5, "held", "c", 4, 10),
+            (5, "let_go", "a", 3, 20),  # at the same moment: it was let go before
+            (6, "held", "d", 5, 10),
+        ]
+    )
+    assert most_held(log, []) == 3
+    beginning = 1767225600.0
+    assert most_held(log, [Gone(20, beginning + 4)]) == 2, "a worker that was killed holds nothing any longer"

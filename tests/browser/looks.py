@@ -11,18 +11,23 @@ WIDTHS = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "he
 SCHEMES = ("light", "dark")
 # Only what is wrong is looked at in detail.
 VIOLATIONS = "(part) => axe.run(part ?? document, {resultTypes: ['violations']}).then((result) => result.violations)"
+# The admin's own styles fade from one colour to the other, also where motion is to be reduced.
+FADED = """() => Promise.all(
+  document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished.catch(() => {}))
+)"""
 
 
 def faults_of(page: Page, name: str, part: str | None = None) -> list[str]:
     """What is wrong with the page as it stands, in both colour schemes; axe looks at `part` alone where it is named.
 
-    Pictures are kept where SCREENSHOTS names a folder. The page's motion must be reduced: colours change at once then.
+    Pictures are kept where SCREENSHOTS names a folder. The page's motion must be reduced: nothing turns for ever then.
     """
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
     faults = []
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
+        page.evaluate(FADED)
         if folder := os.environ.get("SCREENSHOTS"):
             page.screenshot(path=f"{folder}/{name}-{scheme}.png", full_page=True)
         width, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")

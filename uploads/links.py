@@ -33,6 +33,10 @@ def share_url(origin: str, file_id: UUID | str) -> str:
     return f"{settings.PUBLIC_URL or origin}{share_path(file_id)}"
 
 
+def preview_path(file_id: UUID | str) -> str:
+    return f"/preview/{file_id}"
+
+
 def batch_path(batch_id: UUID | str) -> str:
     return f"/b/{batch_id}"
 

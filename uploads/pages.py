@@ -3,16 +3,24 @@
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.http import Http404, HttpRequest, HttpResponse
+from channels.db import database_sync_to_async
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from uploads import batches
-from uploads.errors import Gone, NotFound
+from uploads import batches, links, services
+from uploads.delivery import preview
+from uploads.errors import Gone, NotFound, UploadError, WrongState
 from uploads.models import StoredFile
+from uploads.problems import from_exception
+from uploads.qr import qr_code
 from uploads.shared import STATE_WORDS, shared_batch, shared_file
+from uploads.states import Status
+from uploads.storage import store_of
+from uploads.storage.base import StorageError
 
 
 @require_safe
@@ -29,7 +37,9 @@ async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
     except StoredFile.DoesNotExist:
         raise Http404 from None
     shared = shared_file(file, file.status_at(timezone.now()).value, file.stored_bytes)
-    return render(request, "uploads/share.html", {"file": shared}, status=410 if shared.is_gone else 200)
+    link = links.share_url(links.origin_of_request(request), file.pk)
+    context = {"file": shared, "link": link, "qr_code": None if shared.is_gone else qr_code(link)}
+    return render(request, "uploads/share.html", context, status=410 if shared.is_gone else 200)
 
 
 @require_safe
@@ -45,8 +55,24 @@ async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 
     def page() -> HttpResponse:
         shared = shared_batch(facts)
-        context = {"batch": shared, "state_words": STATE_WORDS}
+        link = links.batch_url(links.origin_of_request(request), batch_id)
+        code = None if shared.is_gone else qr_code(link)
+        context = {"batch": shared, "state_words": STATE_WORDS, "link": link, "qr_code": code}
         return render(request, "uploads/batch.html", context, status=410 if shared.is_gone else 200)
 
     # A thousand rows take a tenth of a second, in which the loop has bytes to move.
     return await sync_to_async(page)()
+
+
+@require_safe
+async def preview_page(request: HttpRequest, file_id: UUID) -> HttpResponseBase:
+    """What the page of a file shows of it, in a sandbox of its own; what cannot be shown says why."""
+    try:
+        file = await database_sync_to_async(services.find)(file_id)
+        file.status = file.status_at(timezone.now())
+        services.refuse_gone(file, Status.CANCELLED, Status.FAILED, Status.EXPIRED)
+        if file.status != Status.COMPLETED:
+            raise WrongState(_("This file is not complete yet."))
+        return await preview.respond(file, store_of(file), request.method or "GET", request.headers)
+    except (UploadError, StorageError) as error:
+        return preview.refusal(from_exception(error))

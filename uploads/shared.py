@@ -12,7 +12,8 @@ from django.utils.translation import ngettext
 
 from quotas.sizes import short_size
 from uploads.batches import BatchFacts
-from uploads.links import download_path, share_path
+from uploads.delivery.preview import TEXT_BYTES, family_of
+from uploads.links import download_path, preview_path, share_path
 from uploads.models import StoredFile
 from uploads.shown import percent
 from uploads.states import ACTIVE, BatchStatus, Shown, Status
@@ -99,7 +100,9 @@ class SharedFile:
     sha256: str
     expires_at: datetime | None
     download_url: str
+    preview_url: str
     share_url: str
+    preview: str  # what can be shown of it: image, audio, video, pdf, text, or nothing
 
     @property
     def size_in_words(self) -> str:
@@ -121,6 +124,10 @@ class SharedFile:
     def is_gone(self) -> bool:
         return not self.is_complete and not self.is_coming
 
+    @property
+    def is_shown_in_part(self) -> bool:
+        return self.preview == "text" and self.size > TEXT_BYTES
+
 
 def shared_file(file: StoredFile, status: str, stored: int) -> SharedFile:
     """The file as it looks in this state, stored or shown, with this many bytes stored."""
@@ -135,7 +142,9 @@ def shared_file(file: StoredFile, status: str, stored: int) -> SharedFile:
         sha256="" if is_deleted else file.sha256,
         expires_at=file.expires_at,
         download_url=download_path(file.pk),
+        preview_url=preview_path(file.pk),
         share_url=share_path(file.pk),
+        preview=family_of(file) if status == Status.COMPLETED else "",
     )
 
 

@@ -14,6 +14,7 @@ catalog = cache_control(private=True, no_cache=True)(JavaScriptCatalog.as_view(d
 urlpatterns: list[Any] = [
     path("", pages.upload_page, name="upload"),
     path("f/<uuid:file_id>", pages.share_page, name="share"),
+    path("preview/<uuid:file_id>", pages.preview_page, name="preview"),
     path("b/<uuid:batch_id>", pages.batch_page, name="batch"),
     path("accounts/", include("uploads.accounts")),
     path("jsi18n/", catalog, name="jsi18n"),

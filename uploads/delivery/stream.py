@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header, http_date
 
-from uploads.delivery import ranges
+from uploads.delivery import kinds, ranges
 from uploads.errors import RangeInvalid
 from uploads.models import StoredFile
 from uploads.storage.base import Store
@@ -42,7 +42,7 @@ async def respond(file: StoredFile, store: Store, method: str, headers: Mapping[
 def _headers(file: StoredFile, etag: str, last_modified: str) -> dict[str, str]:
     digest = base64.b64encode(bytes.fromhex(file.sha256)).decode()
     return {
-        "Content-Type": file.content_type or "application/octet-stream",
+        "Content-Type": kinds.passive_type(file.content_type),
         "Content-Disposition": content_disposition_header(True, file.filename) or "attachment",
         "ETag": etag,
         "Last-Modified": last_modified,

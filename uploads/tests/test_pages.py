@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from uploads.models import StoredFile
+from uploads.qr import qr_code
 from uploads.shared import kind_in_words, readable_name
 from uploads.states import Status
 
@@ -106,6 +107,16 @@ def test_a_complete_file_can_be_downloaded_and_checked(client: Client) -> None:
     assert "ab" * 32 in text
     assert "sha256sum FILE" in text
     assert "Get-FileHash FILE" in text
+
+
+def test_the_link_stands_there_for_the_camera_of_another_device(client: Client, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://files.example.org"
+    file = stored_file(status=Status.COMPLETED)
+    text = page_of(client, file)
+    [code] = re.findall(r"<svg viewBox.*?</svg>", text)
+    assert code == qr_code(f"https://files.example.org/f/{file.pk}")
+    assert not INLINE.search(code)
+    assert "<svg" not in page_of(client, stored_file(status=Status.EXPIRED), 410)
 
 
 def test_a_file_with_an_end_says_until_when(client: Client) -> None:

@@ -16,6 +16,22 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   time.textContent = formatTime(/** @type {HTMLTimeElement} */ (time).dateTime);
 }
 
+/** Says so where this browser cannot show the preview, instead of leaving a broken one. */
+function watchPreview() {
+  const shown = document.querySelector(".preview");
+  if (!shown) return;
+  const giveUp = () => {
+    (shown.closest("details") ?? shown).toggleAttribute("hidden", true);
+    find(".preview-failed", HTMLElement).hidden = false;
+  };
+  shown.addEventListener("error", giveUp);
+  const isBroken =
+    (shown instanceof HTMLImageElement && shown.complete && shown.naturalWidth === 0) ||
+    (shown instanceof HTMLMediaElement && shown.error !== null) ||
+    (shown.matches(".preview-pdf *") && navigator.pdfViewerEnabled === false);
+  if (isBroken) giveUp();
+}
+
 const card = () => find("[data-file-id]", HTMLElement);
 
 async function follow() {
@@ -50,7 +66,9 @@ async function renew() {
   const before = card();
   if (fresh.dataset.status === before.dataset.status) return;
   before.replaceWith(fresh);
+  watchPreview();
   announce(fresh.querySelector(".file-state")?.textContent?.trim() ?? "");
 }
 
+watchPreview();
 follow();

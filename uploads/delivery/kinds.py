@@ -103,25 +103,25 @@ def media_type(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         return None if brand in _NO_PREVIEW else _BRANDS.get(brand, "video/mp4")
-    return TEXT if head and readable(head) is not None else None
+    return TEXT if head and readable(head, is_cut=len(head) >= HEAD_BYTES) is not None else None
 
 
-def readable(beginning: bytes) -> str | None:
+def readable(beginning: bytes, *, is_cut: bool) -> str | None:
     """The beginning of a text, which may be cut in the middle of a character; None where it is no text."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if beginning.startswith(mark):
-            text = _decoded(beginning[len(mark) :], encoding)
+            text = _decoded(beginning[len(mark) :], encoding, is_cut=is_cut)
             break
     else:
-        text = _decoded(beginning, "utf-8")
+        text = _decoded(beginning, "utf-8", is_cut=is_cut)
         if text is None:
             text = beginning.decode("cp1252", errors="replace")  # as older programs write it
     return None if text is None or _BINARY.search(text) else text
 
 
-def _decoded(data: bytes, encoding: str) -> str | None:
+def _decoded(data: bytes, encoding: str, *, is_cut: bool) -> str | None:
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        return decoder.decode(data)
+        return decoder.decode(data, final=not is_cut)
     except UnicodeDecodeError:
         return None

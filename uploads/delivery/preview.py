@@ -72,7 +72,7 @@ async def _media_type(file: StoredFile, store: Store) -> str | None:
 
 
 async def _beginning(file: StoredFile, store: Store, method: str) -> HttpResponse:
-    text = kinds.readable(await _first_bytes(file, store, TEXT_BYTES))
+    text = kinds.readable(await _first_bytes(file, store, TEXT_BYTES), is_cut=file.size > TEXT_BYTES)
     if text is None:
         raise NoPreview()
     response = plain(text, 200)

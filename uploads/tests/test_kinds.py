@@ -37,12 +37,11 @@ def test_the_type_is_told_by_the_first_bytes(head: bytes, expected: str | None) 
 
 
 @pytest.mark.parametrize(
-    ("beginning", "text"),
+    ("data", "text"),
     [
         ("हिन्दी".encode(), "हिन्दी"),
-        ("हिन्दी".encode()[:-1], "हिन्द"),  # cut in the middle of a character
         (b"\xef\xbb\xbfabc", "abc"),
-        (b"\xff\xfea\0b\0c", "ab"),
+        (b"\xff\xfea\0b\0", "ab"),
         (b"\xfe\xff\0a", "a"),
         (b"caf\xe9", "café"),
         (b"a\x1b[31mred\tb\r\n\x0c", "a\x1b[31mred\tb\r\n\x0c"),
@@ -51,8 +50,13 @@ def test_the_type_is_told_by_the_first_bytes(head: bytes, expected: str | None) 
         (b"\xff\xfe\0\xd8a\0", None),  # half of a surrogate pair
     ],
 )
-def test_text_is_read_in_the_encoding_that_it_has_and_anything_else_is_none(beginning: bytes, text: str | None) -> None:
-    assert readable(beginning) == text
+def test_text_is_read_in_the_encoding_that_it_has_and_anything_else_is_none(data: bytes, text: str | None) -> None:
+    assert readable(data, is_cut=False) == text
+
+
+def test_a_text_may_be_cut_in_the_middle_of_a_character() -> None:
+    for encoding in ("utf-8", "utf-16"):
+        assert readable("हिन्दी".encode(encoding)[:-1], is_cut=True) == "हिन्द"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ DOORS = [
     Door("GET /api/v1/batch/{batch}", "read"),
     Door("GET /api/v1/download/stream/{finished}", "read"),
     Door("HEAD /api/v1/download/stream/{finished}", "read"),
+    Door("GET /api/v1/batch/download-zip/{batch}", "read", (409, "wrong_state")),
     Door("GET /api/v1/system/upload-status", "read"),
     Door("GET /api/openapi.json", "read"),
     Door("GET /api/docs", "read"),

@@ -8,12 +8,14 @@ import json
 from typing import Any
 
 from channels.db import database_sync_to_async
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from ninja import Router
 
 from uploads import announcing, batches, links
 from uploads.answers import ERRORS, announcements, meta_of, new_upload
 from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchOut
+from uploads.delivery import zip_files, zip_stream
+from uploads.errors import Gone, WrongState
 from uploads.people import authorise_batch, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.polled import Polled
 from uploads.schemas import timestamp
@@ -79,3 +81,18 @@ async def cancel_batch(request: HttpRequest, batch_id: str) -> Any:
     batch = await database_sync_to_async(batches.find)(batch_id)
     await authorise_batch(request, batch)
     return {"cancelled": await batches.cancel(batch, "sender")}
+
+
+@router.api_operation(["GET", "HEAD"], "/batch/download-zip/{batch_id}")
+async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
+    """The completed files of a batch and their `SHA256SUMS.txt` as one ZIP, whole or one range of it."""
+    batch = await database_sync_to_async(batches.find)(batch_id)
+    try:
+        files = await zip_files.complete_files(batch)
+    except (Gone, WrongState):
+        if request.headers.get("Sec-Fetch-Mode") == "navigate":
+            # A person followed a link: the batch's page says the same in words.
+            return HttpResponseRedirect(links.batch_path(batch.pk))
+        raise
+    plan = await zip_files.plan_of(files)
+    return await zip_stream.respond(batch, plan, request.method or "GET", request.headers)

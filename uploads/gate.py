@@ -93,7 +93,7 @@ async def _knock(request: HttpRequest) -> None:
     now_closed = await doors.known.get()
     is_initiation = request.method == "POST" and request.path in INITIATIONS
     # A download asks the door again with every block: an account may be the first to be blocked until it ends.
-    lasts = links.downloaded_file(request.path) is not None
+    lasts = links.page_of_download(request.path) is not None
     if settings.SESSION_COOKIE_NAME in request.COOKIES and (
         now_closed.blocked.has_accounts or is_initiation or lasts or not _is_call(request)
     ):
@@ -117,9 +117,9 @@ def _is_call(request: HttpRequest) -> bool:
 def _answer(request: HttpRequest, error: UploadError) -> HttpResponseBase:
     if not _is_call(request):
         return _page(request, error)
-    if request.headers.get("Sec-Fetch-Mode") == "navigate" and (file_id := links.downloaded_file(request.path)):
-        # A person followed a link: the file's page has the same refusal in words.
-        return HttpResponseRedirect(links.share_path(file_id))
+    if request.headers.get("Sec-Fetch-Mode") == "navigate" and (page := links.page_of_download(request.path)):
+        # A person followed a link: the page of what they wanted has the same refusal in words.
+        return HttpResponseRedirect(page)
     return problem(error)
 
 

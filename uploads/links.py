@@ -11,15 +11,6 @@ def download_path(file_id: UUID | str) -> str:
     return f"/api/v1/download/stream/{file_id}"
 
 
-def downloaded_file(path: str) -> UUID | None:
-    """The file whose `download_path` this is; None for any other path."""
-    head, _slash, file_id = path.rpartition("/")
-    try:
-        return UUID(file_id) if f"{head}/" == download_path("") else None
-    except ValueError:
-        return None
-
-
 def upload_path(file_id: UUID | str) -> str:
     return f"/ws_api/upload_parallel/{file_id}"
 
@@ -41,9 +32,23 @@ def batch_path(batch_id: UUID | str) -> str:
     return f"/b/{batch_id}"
 
 
+def batch_zip_path(batch_id: UUID | str) -> str:
+    return f"/api/v1/batch/download-zip/{batch_id}"
+
+
 def batch_url(origin: str, batch_id: UUID | str) -> str:
     """The absolute address of a batch's page."""
     return f"{settings.PUBLIC_URL or origin}{batch_path(batch_id)}"
+
+
+def page_of_download(path: str) -> str | None:
+    """The page of the file or of the batch whose bytes this path gives; None for any other path."""
+    head, _slash, some_id = path.rpartition("/")
+    pages = {download_path(""): share_path, batch_zip_path(""): batch_path}
+    try:
+        return pages[f"{head}/"](UUID(some_id))
+    except (KeyError, ValueError):
+        return None
 
 
 def origin_of_request(request: HttpRequest) -> str:

@@ -32,19 +32,22 @@ KEY = {
 }
 ID = {"type": "string", "format": "uuid"}
 
-DOWNLOAD_HEADERS = {
-    "ETag": "Strong; the SHA-256 in quotes.",
-    "Last-Modified": "When the file was completed.",
+ZIP_HEADERS = {
+    "ETag": "Strong: another one as soon as a single byte of it would differ.",
     "Accept-Ranges": "Always `bytes`.",
-    "Repr-Digest": "RFC 9530, `sha-256`.",
     "Content-Disposition": "Always `attachment`, with the name as in RFC 6266.",
     "X-Content-Type-Options": "Always `nosniff`.",
+}
+DOWNLOAD_HEADERS = ZIP_HEADERS | {
+    "ETag": "Strong; the SHA-256 in quotes.",
+    "Last-Modified": "When the file was completed.",
+    "Repr-Digest": "RFC 9530, `sha-256`.",
 }
 REQUEST_HEADERS = {
     "announces": {"Idempotency-Key": "1 to 255 characters: within a day the same files again, with new tokens."},
     "downloads": {
         "Range": "One range of bytes.",
-        "If-Range": "The ETag or date that the range is of.",
+        "If-Range": "The ETag that the range is of; of a single file the date will do.",
         "If-None-Match": "ETags of which the bytes are there already.",
     },
 }
@@ -72,7 +75,8 @@ class DescribedAPI(NinjaAPI):
 
 
 def _described(path: str, method: str, call: Operation) -> Operation:
-    announces, downloads = path.endswith("/initiate"), "/download/" in path
+    is_zip = "/download-zip/" in path
+    announces, downloads = path.endswith("/initiate"), "/download/" in path or is_zip
     needs_owner = "/upload/status/" in path or "/cancel/" in path or method == "delete"
     call = {**call, "responses": dict(call["responses"])}
     if method == "head":
@@ -88,7 +92,7 @@ def _described(path: str, method: str, call: Operation) -> Operation:
     if needs_owner:
         call["security"] = OWNERS
     if downloads:
-        call["responses"] |= _download_answers(method)
+        call["responses"] |= _zip_answers(method) if is_zip else _file_answers(method)
     possible = {500, 413, 422, 503}
     possible |= {403, 415, 429, 507} if announces else set()
     possible |= {404, 410} if "{" in path else set()
@@ -114,14 +118,20 @@ def _problem(status: int, *, with_body: bool) -> dict[str, Any]:
     return answer
 
 
-def _download_answers(method: str) -> dict[Any, Any]:
-    headers = {
-        name: {"schema": TEXT, "required": True, "description": words} for name, words in DOWNLOAD_HEADERS.items()
-    }
-    body: dict[str, Any] = {"content": {"*/*": {"schema": {}}}} if method == "get" else {}
+def _file_answers(method: str) -> dict[Any, Any]:
+    return _download_answers(method, "All bytes, in the sender's media type.", "*/*", DOWNLOAD_HEADERS)
+
+
+def _zip_answers(method: str) -> dict[Any, Any]:
+    return _download_answers(method, "All of the ZIP.", "application/zip", ZIP_HEADERS)
+
+
+def _download_answers(method: str, what: str, media_type: str, names: dict[str, str]) -> dict[Any, Any]:
+    headers = {name: {"schema": TEXT, "required": True, "description": words} for name, words in names.items()}
+    body: dict[str, Any] = {"content": {media_type: {"schema": {}}}} if method == "get" else {}
     answers: dict[Any, Any] = {
-        200: {"description": "All bytes, in the sender's media type.", "headers": headers, **body},
-        302: {"description": "To the page of a file that cannot be had, for a person who followed a link."},
+        200: {"description": what, "headers": headers, **body},
+        302: {"description": "To the page of what cannot be had, for a person who followed a link."},
         304: {"description": "The bytes are there already."},
     }
     if method == "get":

@@ -59,6 +59,8 @@ CALLS = [
     Call("GET", "/api/v1/system/upload-status", 200),
     Call("POST", "/api/v1/batch/initiate", 200, body=b'{"files": [%b]}' % FILE),
     Call("GET", "/api/v1/batch/{file_id}", 200, "batch"),
+    Call("GET", "/api/v1/batch/download-zip/{file_id}", 200, "batch"),
+    Call("HEAD", "/api/v1/batch/download-zip/{file_id}", 200, "batch"),
     Call("POST", "/api/v1/batch/cancel/{file_id}", 200, "batch", needs_token=True),  # nothing of it is unfinished
 ]
 PAGES = [

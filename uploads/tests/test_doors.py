@@ -318,6 +318,8 @@ async def test_a_person_who_follows_a_download_link_gets_the_page(async_client: 
     navigation = {"sec-fetch-mode": "navigate"}
     answer = await async_client.get(f"/api/v1/download/stream/{file}", headers=navigation)
     assert (answer.status_code, answer["Location"]) == (302, f"/f/{file}")
+    answer = await async_client.get(f"/api/v1/batch/download-zip/{file}", headers=navigation)
+    assert (answer.status_code, answer["Location"]) == (302, f"/b/{file}")
     for path in ("/api/v1/download/stream/..%2f..", f"/api/v1/files/{file}", "/api/v1/download/stream/"):
         assert (await async_client.get(path, headers=navigation)).json()["code"] == "maintenance"
 

@@ -81,6 +81,23 @@ def rclone() -> str:
     return need("rclone", ("rclone",), ("rclone",))
 
 
+def unzip() -> str:
+    """The path of Info-ZIP's `unzip`."""
+    return need("unzip", ("unzip",), ("unzip",))
+
+
+def seven_zip() -> str:
+    return need("7-Zip", ("7z", "7zz", "7za"), ("p7zip-full",))
+
+
+def bsdtar() -> str:
+    return need("bsdtar", ("bsdtar",), ("libarchive-tools",))
+
+
+def aria2() -> str:
+    return need("aria2", ("aria2c",), ("aria2",))
+
+
 def postgresql(program: str) -> str:
     """The path of one of PostgreSQL's server programs, such as `initdb`."""
     if path := find(f"/usr/lib/postgresql/*/bin/{program}", program):

@@ -2,9 +2,10 @@
 
 TRIALS (20) of them by random numbers from SEED (the time; it is printed, so that a run can be made again), turn by turn
 on SQLite and on PostgreSQL; then long outages, each on a server of its own, side by side; then talks at random
-on the upload socket, held against a model; then as many uploads to Google Drive with its faults mixed by chance, and as
-many kills in the middle of one; then a crowd on several workers while those, Redis and PostgreSQL are killed and
-stopped. SERVER is passed on. The same code runs in the tests with smaller numbers.
+on the upload socket, held against a model; then as many ZIPs whose download breaks again and again; then as many
+uploads to Google Drive with its faults mixed by chance, and as many kills in the middle of one; then a crowd on several
+workers while those, Redis and PostgreSQL are killed and stopped. SERVER is passed on. The same code runs in the tests
+with smaller numbers.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from devtools import blows, drive_trials, fleet_trials, wire_model
+from devtools import blows, drive_trials, fleet_trials, wire_model, zip_trials
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
@@ -32,6 +33,7 @@ from devtools.drive_trials import DriveTrialFailedError
 from devtools.faulty_server import FaultyServer
 from devtools.postgres import PrivatePostgres
 from devtools.server_process import ROOT, prepare, program_environment
+from devtools.zip_trials import ZipTrialFailedError
 
 MIB = 1024 * 1024
 LARGEST = 48 * MIB
@@ -276,6 +278,15 @@ async def happen(outages: Sequence[Outage], grounds: Sequence[Field]) -> Totals:
     return totals
 
 
+FAILURES = (
+    TrialFailedError,
+    DriveTrialFailedError,
+    ZipTrialFailedError,
+    fleet_trials.FleetTrialFailedError,
+    AssertionError,
+)
+
+
 def main() -> int:
     trials = int(os.environ.get("TRIALS", "20"))
     seed = int(os.environ.get("SEED") or time.time())
@@ -307,6 +318,10 @@ def main() -> int:
             with ground_of(Path(data, "talks"), on_postgresql=False, **wire_model.ENVIRONMENT) as ground:
                 wire_model.compare(ground.server, examples=talks, steps=30, with_seed=seed)
             print(f"{talks} talks on the upload socket went as the model of the wire has it", flush=True)
+            with ground_of(Path(data, "zips")) as ground:
+                zips = asyncio.run(zip_trials.run(ground.server, ground.client, trials, seed))
+                nothing_is_left_to_mend(ground.server)
+            print(f"{zips.trials} ZIPs broken again and again, all equal: {zips}", flush=True)
             site = Site(Path(data, "drive"), accounts=2)
             try:
                 mixed = asyncio.run(drive_trials.run(site, trials, seed))
@@ -318,7 +333,7 @@ def main() -> int:
             with fleet_trials.fleet_of(Path(data, "fleet"), fleet_trials.LONG) as fleet:
                 crowd = asyncio.run(fleet_trials.run(fleet, seed))
                 print(f"a crowd on {fleet.size.workers} workers came to its end, all equal: {crowd}", flush=True)
-    except (TrialFailedError, DriveTrialFailedError, fleet_trials.FleetTrialFailedError, AssertionError) as failure:
+    except FAILURES as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1
     print(f"{trials} trials with SEED={seed}: all equal, in {time.monotonic() - begun:.0f} s")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import browser, company, downloads, drive, report, scale, uploads
+from bench import browser, company, downloads, drive, report, scale, uploads, zips
 from bench.install import CACHE
 from bench.measure import MIB, Series, make_file, work_folder
 
@@ -13,6 +13,7 @@ Group = Callable[[Path, Path, int], Iterable[Series | scale.Figure]]
 GROUPS: dict[str, Group] = {
     "upload": uploads.measure,
     "download": downloads.measure,
+    "zip": zips.measure,
     "drive": drive.measure,
     "browser": browser.measure,
     "scale": scale.measure,

@@ -229,3 +229,16 @@ def download(port: int, path: str, size: int) -> None:
             if not count:
                 raise RawError(f"{left} bytes are missing")
             left -= count
+
+
+def first_byte(port: int, path: str) -> float:
+    """Seconds from the request until the first byte of the body is there; the rest is left."""
+    with connect(port) as connection:
+        began = time.perf_counter()
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+        head, rest = _head_and_rest(connection)
+        if " 200 " not in head.split("\r\n")[0]:
+            raise RawError(head)
+        if not rest and not connection.recv(1):
+            raise RawError("the server closed before the body")
+        return time.perf_counter() - began

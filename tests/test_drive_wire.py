@@ -4,17 +4,22 @@ Whatever happens, a file ends equal and once on Drive, or failed with its true c
 """
 
 import asyncio
+import hashlib
+import io
 import json
 import re
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 import websockets
 
 from devtools.client import Client, PatternSource, Refused, Upload, sha256_of
 from devtools.drive_site import SECOND_REFRESH_TOKEN, Site
+from uploads.tests.test_zip_body import taken
 
 MIB = 1024 * 1024
 SIZE = 3 * MIB + 17
@@ -101,6 +106,38 @@ async def test_a_range_of_it_can_be_downloaded_and_then_it_can_be_deleted(
         assert await answer.read() == sent.source.read(MIB - 3, MIB + 8)
     await client.call("DELETE", f"files/{sent.upload.file_id}", token=sent.upload.token)
     assert not site.files_of(sent.upload)
+
+
+async def test_a_zip_comes_from_drive_and_goes_on_after_drive_was_away_in_the_middle_of_it(
+    site: Site, client: Client
+) -> None:
+    sizes = [8 * MIB, 0, 1000, 8 * MIB, 8 * MIB + 17]
+    sources = [PatternSource(size, number) for number, size in enumerate(sizes)]
+    batch = await client.initiate_batch([{"filename": "same.bin", "size": size} for size in sizes])
+    for upload, source in zip(batch.uploads, sources, strict=True):
+        await client.send(upload, source, patience=20)
+    path = f"/api/v1/batch/download-zip/{batch.batch_id}"
+    passing = site.emulator.add_fault("status", status=503, on="download")
+    async with client.http.get(path) as answer:
+        whole, etag = await answer.read(), answer.headers["ETag"]
+    assert site.emulator.fired(passing) == 1
+    archive = zipfile.ZipFile(io.BytesIO(whole))
+    names = archive.namelist()[:-1]
+    assert [hashlib.sha256(archive.read(name)).hexdigest() for name in names] == list(map(sha256_of, sources))
+
+    async with client.http.get(path) as answer:
+        received = bytearray(await answer.content.readexactly(MIB))
+        site.emulator.add_fault("status", status=503, on="download", times=-1)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await taken(answer.content.iter_any(), received)
+    assert len(received) < len(whole)
+    async with client.http.get(path) as answer:
+        assert (answer.status, answer.content_type) == (503, "application/problem+json")
+    site.forgive()
+    headers = {"Range": f"bytes={len(received)}-", "If-Range": etag}
+    async with client.http.get(path, headers=headers) as answer:
+        assert answer.status == 206
+        assert received + await answer.read() == whole
 
 
 FAULTS: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ from devtools.emulator.errors import DriveError
 
 KINDS = ("short", "gone", "lost", "reset", "stall", "flip", "slow", "status")
 PLACES = ("chunk", "start", "download", "about", "any")
+ON_DOWNLOADS = ("reset", "stall", "slow", "short", "status")
 NEEDED = {"stall": "seconds", "slow": "rate", "status": "status"}
 NUMBERS: dict[str, tuple[Any, float]] = {  # of which type, and at least how much
     "times": (int, -1),
@@ -90,6 +91,8 @@ def parsed(body: Any, number: int) -> Fault:
         raise DriveError(400, message="times must be -1 or at least 1, and status from 400 to 599.")
     if not isinstance(body.get("reason", ""), str | None):
         raise DriveError(400, message="reason must be a text.")
+    if body.get("on") == "download" and body["fault"] not in ON_DOWNLOADS:
+        raise DriveError(400, message=f"No fault of a download: {body['fault']}; there are {', '.join(ON_DOWNLOADS)}.")
     needed = NEEDED.get(body["fault"])
     if needed and body.get(needed) is None:
         raise DriveError(400, message=f"The fault {body['fault']} needs {needed}.")
@@ -120,7 +123,7 @@ class Faults:
     def on_chunk(self, last: int, *, final: bool) -> Fault | None:
         """The fault that fires on a chunk whose last byte is `last`; it counts as fired."""
         for fault in self._faults:
-            fits = last >= fault.at and not fault.spent and not fault.condition
+            fits = last >= fault.at and not fault.spent and not fault.condition and fault.on != "download"
             if fault.fault == "status":
                 fits = fits and fault.on in ("chunk", "any")
             elif fault.fault in ("short", "lost"):
@@ -133,7 +136,16 @@ class Faults:
     def slow_link(self, last: int) -> Fault | None:
         """The slowness that lies under this chunk, whatever else happens to it."""
         for fault in self._faults:
-            if fault.condition and last >= fault.at:
+            if fault.condition and last >= fault.at and fault.on != "download":
+                fault.fired += 1
+                return fault
+        return None
+
+    def on_download(self, begin: int, end: int) -> Fault | None:
+        """The fault, no `status`, of a download of the bytes `begin` to `end`, its `at` among them; it has fired."""
+        for fault in self._faults:
+            here = fault.on == "download" and fault.fault != "status" and not fault.spent
+            if here and begin <= fault.at < end:
                 fault.fired += 1
                 return fault
         return None

@@ -5,6 +5,9 @@ import copy
 import os
 import secrets
 import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -14,6 +17,7 @@ from devtools.emulator.accounts import Account
 from devtools.emulator.blobs import READ, workers
 from devtools.emulator.bodies import json_of
 from devtools.emulator.errors import DriveError, invalid
+from devtools.emulator.faults import Fault
 from devtools.emulator.items import GOOGLES, Item, new_id, now
 from devtools.emulator.listing import Listing
 from devtools.emulator.world import World
@@ -133,21 +137,51 @@ class Files:
         begin, end = _asked_range(request, item.size)
         headers = {"Content-Type": item.mime_type, "Cache-Control": "private, max-age=0, must-revalidate"}
         path = self.world.items.blob_path(item)
-        if not request.secure:
+        fault = self.world.faults.on_download(begin, end)
+        if not request.secure and fault is None:
             return web.FileResponse(path, headers=headers)  # the system sends it, without a copy
+        size = item.size
+        if fault is not None and fault.fault == "short":
+            size, end = fault.at, min(end, fault.at)
         answer = web.StreamResponse(headers=headers | {"Accept-Ranges": "bytes"})
         answer.content_length = end - begin
         if "Range" in request.headers:
             answer.set_status(206)
-            answer.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{item.size}"
+            answer.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
         await answer.prepare(request)
-        with path.open("rb") as file:
-            for at in range(begin, end, READ):
-                count = min(READ, end - at)
-                await answer.write(
-                    await asyncio.get_running_loop().run_in_executor(workers, os.pread, file.fileno(), count, at)
-                )
+        blocks = _read(path, begin, end)
+        async for block in _broken(fault, request, begin, blocks) if fault is not None else blocks:
+            await answer.write(block)
         return answer
+
+
+async def _read(path: Path, begin: int, end: int) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        for at in range(begin, end, READ):
+            count = min(READ, end - at)
+            yield await asyncio.get_running_loop().run_in_executor(workers, os.pread, file.fileno(), count, at)
+
+
+async def _broken(
+    fault: Fault, request: web.Request, position: int, blocks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The blocks from `position` on, as far as the fault lets them go."""
+    if fault.fault == "slow":
+        blocks = fault.slowed(blocks)
+    async for block in blocks:
+        before = max(0, fault.at - position)
+        position += len(block)
+        if before >= len(block) or fault.fault not in ("reset", "stall"):
+            yield block
+            continue
+        yield block[:before]
+        if fault.fault == "reset":
+            assert request.transport
+            request.transport.abort()
+            return
+        await asyncio.sleep(fault.seconds or 0)
+        yield block[before:]
+        fault = replace(fault, at=sys.maxsize)
 
 
 def _asked_range(request: web.Request, size: int) -> tuple[int, int]:

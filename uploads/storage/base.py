@@ -6,7 +6,7 @@ slots or the database, and is the only one who knows how much of an upload is re
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -162,10 +162,12 @@ class Store(ABC):
         """How many bytes could still be stored now; None where nobody knows."""
 
     @abstractmethod
-    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int, length: int, *, size: int | None = None) -> AsyncGenerator[bytes]:
         """The bytes `start` to `start + length` of a finished object, in blocks of at most 1 MiB.
 
-        Raises `ObjectMissingError` before the first block; a fault later raises out of the iterator.
+        Raises `ObjectMissingError` before the first block, and `StorageUnavailableError` for one that has not the
+        `size` (bytes) that it should have; a fault later raises out of the iterator, which never ends short. Close it
+        where it is not read to its end: what it holds is free then, at once.
         """
 
     @abstractmethod

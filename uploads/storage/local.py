@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +58,8 @@ DIGESTS_KEPT = 1024  # running digests of uploads whose connection was lost; a f
 _threads = ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 2) + 4), thread_name_prefix="storage")
 _sync_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-sync")
 _copy_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="storage-copy")
+# Of their own as well: however many download, no upload's write stands in line behind their reads.
+_read_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-read")
 _short_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="storage-short")
 
 # Some shared folders know no second names, some systems no /proc.
@@ -562,14 +564,20 @@ class LocalStore(Store):
     async def room(self) -> int:
         return max(0, await _ask(self.free_bytes))
 
-    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
-        def open_final() -> io.FileIO:
-            try:
-                return _open_for_reading(self.final_path(key))
-            except FileNotFoundError as error:
-                raise ObjectMissingError(key) from error
+    async def read(self, key: str, start: int, length: int, *, size: int | None = None) -> AsyncGenerator[bytes]:
+        file, state = await _ask(self._open_final, key, size)
+        return _blocks(file, state, start, length)
 
-        return _blocks(await _ask(open_final), start, length)
+    def _open_final(self, key: str, size: int | None) -> tuple[io.FileIO, Written]:
+        try:
+            file = _open_for_reading(self.final_path(key))
+        except FileNotFoundError as error:
+            raise ObjectMissingError(key) from error
+        state = os.fstat(file.fileno())
+        if size not in (None, state.st_size):
+            file.close()
+            raise StorageUnavailableError(f"the stored file has {state.st_size} bytes in place of {size}")
+        return file, _written(state)
 
     async def delete(self, key: str) -> None:
         def remove() -> None:
@@ -622,7 +630,7 @@ def _block_bytes() -> int:
     return max(LEAST_BLOCK_BYTES, min(READ_BLOCK_BYTES, (READ_BUDGET_BYTES - _held) // 8))
 
 
-async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[bytes]:
+async def _blocks(file: io.FileIO, state: Written, start: int, length: int) -> AsyncGenerator[bytes]:
     """`length` bytes from `start`, the next block being read while the one before is sent."""
     position, end, holds = start, start + length, 0
     ahead: asyncio.Task[bytes] | None = None
@@ -636,14 +644,14 @@ async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[byt
         hold(0)
         size = min(_block_bytes(), end - position)
         hold(2 * size)  # one on its way, one ahead
-        return asyncio.create_task(_in_thread(os.pread, file.fileno(), size, position)) if size else None
+        if not size:
+            return None
+        return asyncio.create_task(_in_thread(_read, file.fileno(), size, position, state, threads=_read_threads))
 
     try:
         ahead = read_on()
         while ahead is not None:
             block = await asyncio.shield(ahead)
-            if not block:
-                raise StorageUnavailableError("the stored file is shorter than it was")
             position += len(block)
             ahead = read_on()
             yield block
@@ -654,6 +662,14 @@ async def _blocks(file: io.FileIO, start: int, length: int) -> AsyncIterator[byt
             ahead.add_done_callback(lambda task: _close(file, task))
         else:
             file.close()
+
+
+def _read(descriptor: int, size: int, position: int, state: Written) -> bytes:
+    """Some of a finished file, to which nobody may have written since it was opened in this state."""
+    block = os.pread(descriptor, size, position)
+    if not block or _written(os.fstat(descriptor)) != state:
+        raise StorageUnavailableError("the stored file is no longer what it was")
+    return block
 
 
 def _close(file: io.FileIO, task: asyncio.Task[bytes]) -> None:

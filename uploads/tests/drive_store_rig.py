@@ -25,6 +25,7 @@ class FixedAccounts:
         self.failures: list[tuple[int, StorageError, str | None]] = []
         self.bytes: dict[int, int] = {}
         self.fresh_tokens = 0
+        self.away: StorageError | None = None
         self._tokens: dict[int, str] = {}
 
     async def choose(self, size: int, avoid: frozenset[int] = frozenset()) -> Account:
@@ -46,6 +47,10 @@ class FixedAccounts:
 
     async def all(self) -> Sequence[Account]:
         return self.accounts
+
+    async def refuse_while_away(self) -> None:
+        if self.away is not None:
+            raise self.away
 
     async def token(self, account: Account, refused: str | None = None) -> str:
         self.fresh_tokens += refused is not None

@@ -242,6 +242,24 @@ async def test_when_all_fail_it_is_told_when_to_come_back(pool: Pool, clock: Clo
     assert (await again(one)).failures == 0
 
 
+async def test_who_reads_is_sent_away_while_drive_fails_as_a_whole_and_not_for_one_account(
+    pool: Pool, clock: Clock
+) -> None:
+    one, two = [await sync(oauth_account, name) for name in ("one", "two")]
+    account = await pool.get(one.pk)
+    for _ in range(5):
+        await pool.failed(account, StorageUnavailableError("no answer"), "backendError")
+    await pool.refuse_while_away()
+    for other in (account, await pool.get(two.pk)):
+        for _ in range(3):
+            await pool.failed(other, StorageUnavailableError("no answer"), None)
+    with pytest.raises(StorageUnavailableError) as refused:
+        await pool.refuse_while_away()
+    assert refused.value.retry_after == 10
+    clock.advance(seconds=10)
+    await pool.refuse_while_away()
+
+
 async def test_a_spent_day_is_waited_for_and_is_no_fault_of_the_storage(pool: Pool, clock: Clock) -> None:
     await sync(oauth_account, daily_bytes=100)
     account = await pool.choose(100)

@@ -7,11 +7,18 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 
 from devtools.emulator_process import EmulatorProcess
-from uploads.storage.base import RewindError, StorageError, StorageFullError, StorageUnavailableError
-from uploads.storage.gdrive.errors import DriveRefusedError, DriveStalledError
+from uploads.storage.base import (
+    ObjectMissingError,
+    RewindError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from uploads.storage.gdrive.errors import DriveChangedError, DriveRefusedError, DriveStalledError
 from uploads.storage.gdrive.store import DriveStore
 from uploads.tests.drive_store_rig import QUICK, SEAL, FixedAccounts, MemorySessions, drive_store
 
@@ -336,13 +343,145 @@ async def test_only_files_with_our_mark_that_no_key_leads_to_are_left_over(rig: 
     assert not rig.files()
 
 
-async def test_a_download_goes_on_where_its_connection_broke(rig: Rig) -> None:
-    await rig.send_all()
-    blocks = await rig.store.read(rig.key, 5, SIZE - 10)
-    got = b""
+async def read(rig: Rig, start: int = 0, length: int = SIZE) -> bytes:
+    return b"".join([block async for block in await rig.store.read(rig.key, start, length, size=SIZE)])
+
+
+async def drain(blocks: Any, into: bytearray) -> None:
     async for block in blocks:
-        got += block
-    assert got == rig.data[5:-5]
+        into += block
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "reset", "at": MIB + 1, "times": 3},
+        {"fault": "reset", "at": SIZE - 6},
+        {"fault": "reset", "at": 5},
+        {"fault": "slow", "at": 5, "rate": 40 * MIB},
+        {"fault": "status", "status": 503},
+        {"fault": "status", "status": 429},
+        {"fault": "status", "status": 401},
+        {"fault": "status", "status": 403, "reason": "userRateLimitExceeded"},
+    ],
+    ids=str,
+)
+async def test_a_download_goes_on_from_the_very_byte_where_it_was_broken_off(rig: Rig, fault: dict[str, Any]) -> None:
+    await rig.send_all()
+    id = rig.emulator.add_fault(**{"on": "download", **fault})
+    assert await read(rig, 5, SIZE - 10) == rig.data[5:-5]
+    assert rig.emulator.fired(id) == fault.get("times", 1)
+    assert not rig.accounts.failures
+
+
+async def test_a_drive_that_stands_still_in_the_middle_is_asked_anew(rig: Rig) -> None:
+    await rig.send_all()
+    hasty = rig.another(stall=0.2)
+    id = rig.emulator.add_fault("stall", on="download", at=MIB, seconds=30)
+    assert b"".join([block async for block in await hasty.read(rig.key, 0, SIZE)]) == rig.data
+    assert rig.emulator.fired(id) == 1
+
+
+async def test_a_download_that_breaks_again_and_again_without_a_byte_ends_by_an_error(rig: Rig) -> None:
+    await rig.send_all()
+    rig.emulator.add_fault("reset", on="download", at=MIB, times=-1)
+    got = bytearray()
+    blocks = await rig.store.read(rig.key, 0, SIZE)
+    with pytest.raises(StorageUnavailableError):
+        await drain(blocks, got)
+    assert got == rig.data[:MIB]
+    [(account, _error, _reason)] = rig.accounts.failures
+    assert account == 1, "the breaker hears of it"
+
+
+@pytest.mark.parametrize("at", [MIB, SIZE - 1])
+async def test_a_file_that_is_shorter_than_it_was_gives_none_of_its_bytes(rig: Rig, at: int) -> None:
+    await rig.send_all()
+    rig.emulator.add_fault("short", on="download", at=at, times=-1)
+    for start in (0, MIB - 1):
+        with pytest.raises(StorageUnavailableError):
+            await rig.store.read(rig.key, start, SIZE - start, size=SIZE)
+    assert not rig.accounts.failures, "it is no other file's fault"
+
+
+async def test_a_file_that_became_shorter_in_the_middle_ends_by_an_error(rig: Rig) -> None:
+    await rig.send_all()
+    rig.emulator.add_fault("reset", on="download", at=MIB)
+    blocks = await rig.store.read(rig.key, 0, SIZE, size=SIZE)
+    rig.emulator.add_fault("short", on="download", at=2 * MIB, times=-1)
+    got = bytearray()
+    with pytest.raises(DriveChangedError):
+        await drain(blocks, got)
+    assert got == rig.data[: len(got)]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "error", "counts"),
+    [
+        (404, "notFound", ObjectMissingError, False),
+        (410, "gone", ObjectMissingError, False),
+        (403, "insufficientFilePermissions", DriveRefusedError, False),
+        (403, "downloadQuotaExceeded", DriveRefusedError, False),
+        (403, "dailyLimitExceeded", StorageUnavailableError, False),
+        (429, "rateLimitExceeded", StorageUnavailableError, True),
+        (500, "internalError", StorageUnavailableError, True),
+        (503, "backendError", StorageUnavailableError, True),
+    ],
+)
+@pytest.mark.parametrize("begun", [False, True])
+async def test_what_drive_refuses_at_the_start_or_in_the_middle_ends_by_its_own_error(
+    rig: Rig, status: int, reason: str, error: type[StorageError], counts: bool, begun: bool
+) -> None:
+    await rig.send_all()
+    got = bytearray()
+    if begun:
+        rig.emulator.add_fault("reset", on="download", at=MIB)
+        blocks = await rig.store.read(rig.key, 0, SIZE)
+    rig.emulator.add_fault("status", status=status, reason=reason, on="download", times=-1)
+    with pytest.raises(error) as raised:
+        await drain(blocks if begun else await rig.store.read(rig.key, 0, SIZE), got)
+    assert got == rig.data[: MIB if begun else 0]
+    assert not isinstance(raised.value, StorageFullError), "a download needs no room"
+    assert bool(rig.accounts.failures) == counts
+
+
+async def test_while_drive_is_away_as_a_whole_nobody_is_kept_waiting(rig: Rig) -> None:
+    await rig.send_all()
+    rig.accounts.away = StorageUnavailableError("Drive is failing")
+    with pytest.raises(StorageUnavailableError) as refused:
+        await rig.store.read(rig.key, 0, SIZE)
+    assert refused.value is rig.accounts.away
+
+
+async def test_a_reader_who_stops_lets_go_of_drive_at_once_whether_or_not_a_byte_was_taken(rig: Rig) -> None:
+    await rig.send_all()
+    slow = rig.emulator.add_fault("slow", on="download", at=MIB, rate=MIB, times=-1)
+    for taken in (0, 1):
+        blocks = await rig.store.read(rig.key, 0, SIZE)
+        for _ in range(taken):
+            await anext(blocks)
+        assert len(connections_to(rig)) == 1
+        await blocks.aclose()
+        assert not connections_to(rig)
+    assert rig.emulator.fired(slow) == 2
+
+
+def connections_to(rig: Rig) -> list[Any]:
+    """Of this process to the emulator, in use: those at rest in the pool are none."""
+    http = rig.store._client._http
+    assert http is not None
+    return list(http.connector._acquired)  # type: ignore[union-attr]
+
+
+async def test_a_reader_who_takes_nothing_makes_drive_wait(rig: Rig) -> None:
+    rig.data = os.urandom(24 * MIB)
+    await rig.send_all(block=4 * MIB)
+    before = psutil.Process().io_counters().read_chars
+    blocks = await rig.store.read(rig.key, 0, len(rig.data))
+    await asyncio.sleep(0.5)
+    taken = psutil.Process().io_counters().read_chars - before
+    assert taken < 2 * MIB
+    assert b"".join([block async for block in blocks]) == rig.data
 
 
 async def test_a_download_that_drive_takes_for_malware_is_handed_out(rig: Rig) -> None:

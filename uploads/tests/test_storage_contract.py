@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from uploads.storage.base import ObjectMissingError, RewindError, StorageFullError, Store
+from uploads.storage.base import ObjectMissingError, RewindError, StorageFullError, StorageUnavailableError, Store
 from uploads.storage.local import LocalStore
 from uploads.tests.drive_store_rig import drive_store
 
@@ -112,6 +112,15 @@ async def test_any_part_can_be_read(store: Store, key: str) -> None:
     await put(store, key, data)
     for start, length in [(0, 1), (MIB - 1, 2), (3 * MIB, 5), (len(data) - 1, 1), (0, 0), (17, 2 * MIB)]:
         assert await read_all(store, key, start, length) == data[start : start + length]
+
+
+@pytest.mark.parametrize("size", [MIB - 1, MIB + 1])
+async def test_what_has_not_the_size_that_it_should_have_is_not_read(store: Store, key: str, size: int) -> None:
+    await put(store, key, os.urandom(MIB))
+    with pytest.raises(StorageUnavailableError):
+        await store.read(key, 5, 10, size=size)
+    blocks = await store.read(key, 5, 10, size=MIB)
+    await blocks.aclose()
 
 
 async def test_the_digests_are_those_of_the_bytes(store: Store, key: str) -> None:

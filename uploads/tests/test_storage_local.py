@@ -375,6 +375,23 @@ async def test_reading_stops_with_an_error_where_the_file_became_shorter(root: P
             pass
 
 
+async def test_reading_stops_with_an_error_where_somebody_writes_to_the_file(root: Path, key: str) -> None:
+    store = LocalStore(root)
+    upload = await store.open(key, 4 * MIB)
+    await upload.append([b"x" * 4 * MIB])
+    await upload.finish()
+    await upload.close()
+    body = await store.read(key, 0, 4 * MIB)
+    assert await anext(body) == b"x" * MIB
+    with store.final_path(key).open("r+b") as file:
+        file.write(b"other")
+    got = MIB
+    with pytest.raises(StorageUnavailableError):
+        async for block in body:
+            got += len(block)
+    assert got < 4 * MIB
+
+
 async def test_a_reader_that_stops_half_way_leaves_no_open_file(root: Path, key: str) -> None:
     store = LocalStore(root)
     upload = await store.open(key, 8 * MIB)

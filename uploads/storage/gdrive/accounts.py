@@ -100,6 +100,11 @@ class Pool(Accounts):
         if not isinstance(choice, Chosen | WaitUntil):
             raise refusal(choice, now)
 
+    async def refuse_while_away(self) -> None:
+        await self._read()
+        if self._whole_failing and (until := await _db(circuits.whole_storage_open_until, self._now())):
+            raise refusal(Failing(until), self._now())
+
     # --- its tokens ---
 
     async def token(self, account: Account, refused: str | None = None) -> str:
@@ -235,7 +240,7 @@ def refusal(choice: Choice, now: datetime) -> StorageError:
             return StorageUnavailableError("no Drive account can be used")
         case Failing(retry_at):
             assert retry_at is not None
-            error = StorageUnavailableError("every Drive account that has the room is failing")
+            error = StorageUnavailableError("Drive is failing, or every account that has the room")
             error.retry_after = max(1.0, (retry_at - now).total_seconds())
             return error
     return StorageFullError("no Drive account has the room")

@@ -10,7 +10,9 @@ from uploads.storage.base import StorageError
 from uploads.storage.gdrive.client import DriveClient
 from uploads.storage.gdrive.errors import (
     DriveBusyError,
+    DriveFullError,
     DriveGoneError,
+    DriveRefusedError,
     DriveTakenError,
     DriveTokenError,
     is_foreign,
@@ -23,6 +25,8 @@ T = TypeVar("T")
 
 # Answers about one session or file, which say nothing against the account.
 NO_FAULTS = (DriveGoneError, DriveTakenError)
+# The same of a file that is read: how often it was handed out, or to whom, is a matter of this one file.
+NO_FAULTS_OF_READING = (*NO_FAULTS, DriveFullError, DriveRefusedError)
 
 
 class Calls:
@@ -38,11 +42,12 @@ class Calls:
         *,
         after: DriveBusyError | None = None,
         brief: bool = False,
+        reads: bool = False,
     ) -> T:
         """What `call`, given an access token, returns. A token that is refused is made anew once.
 
-        `after`: it was busy just now, so that a pause comes first. Raises the errors of `errors.py`, which the pool has
-        been told then.
+        `after`: it was busy just now, so that a pause comes first. `reads`: it asks for the bytes of a file. Raises the
+        errors of `errors.py`, which the pool has been told then.
         """
         try:
             async for attempt in self.patience.tries(brief=brief):
@@ -52,7 +57,7 @@ class Calls:
                         raise busy
                     result = await self._with_token(account, call)
         except StorageError as error:
-            await self.report(account, error)
+            await self.report(account, error, NO_FAULTS_OF_READING if reads else NO_FAULTS)
             raise
         return result
 
@@ -63,7 +68,9 @@ class Calls:
         except DriveTokenError:
             return await call(await self.accounts.token(account, refused=token))
 
-    async def report(self, account: Account, error: StorageError) -> None:
+    async def report(
+        self, account: Account, error: StorageError, no_faults: tuple[type[StorageError], ...] = NO_FAULTS
+    ) -> None:
         """Tell the pool that a call failed, where that is the account's fault or Drive's."""
-        if is_foreign(error) and not isinstance(error, NO_FAULTS):
+        if is_foreign(error) and not isinstance(error, no_faults):
             await self.accounts.failed(account, error, reason_of(error))

@@ -7,6 +7,7 @@ the API's, and stands in no message.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,14 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from uploads.storage.gdrive.errors import FAILURES, DriveBusyError, DriveRefusedError, of_answer, of_exception
+from uploads.storage.gdrive.errors import (
+    FAILURES,
+    DriveBusyError,
+    DriveChangedError,
+    DriveRefusedError,
+    of_answer,
+    of_exception,
+)
 from uploads.storage.gdrive.patience import Patience
 
 # MD5 costs three times as much as SHA-256: it is asked for where there is no other.
@@ -24,6 +32,7 @@ ANSWER_BYTES = 1024 * 1024
 BLOCK_BYTES = 256 * 1024
 PAGE_FILES = 1000
 RESUME_INCOMPLETE = 308
+_PART = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -144,20 +153,26 @@ class DriveClient:
             page = answer.get("nextPageToken")
 
     async def download(
-        self, token: str, file_id: str, start: int, end: int, *, abusive: bool = False
+        self, token: str, file_id: str, start: int, end: int, *, size: int | None = None, abusive: bool = False
     ) -> AsyncGenerator[bytes]:
-        """The bytes `start` to `end`, `end` excluded. `abusive`: also what Drive takes for malware.
+        """The bytes `start` to `end`, `end` excluded, and never more. `abusive`: also what Drive takes for malware.
 
-        The first block comes out before anything else, so that a refusal raises at once.
+        The first block comes out before anything else, so that a refusal raises at once. Raises `DriveChangedError`
+        where the file is not `size` bytes long, `DriveBusyError` where its bytes end too soon.
         """
         path = f"{_path(file_id)}&alt=media" + ("&acknowledgeAbuse=true" if abusive else "")
-        headers = {"Range": f"bytes={start}-{end - 1}"}
+        # Packed on its way it would be other bytes than those that were asked for.
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         timeout = aiohttp.ClientTimeout(sock_connect=self._patience.connect, sock_read=self._patience.stall)
         async with self._call("GET", self._url(path), token, headers=headers, timeout=timeout) as response:
-            if response.status != 206 and start:
-                raise DriveBusyError(f"Drive answered {response.status} to a range")
+            _check_part(response, start, end, size)
+            missing = end - start
             async for block in response.content.iter_chunked(BLOCK_BYTES):
-                yield block
+                yield block[:missing]
+                missing -= len(block)
+                if missing <= 0:
+                    return
+            raise DriveBusyError(f"Drive ended {missing} bytes too soon")
 
     # --- one call ---
 
@@ -254,6 +269,21 @@ def _stored_of(value: str | None) -> int:
     if first != "0" or not last.isdecimal():
         raise DriveBusyError("Drive's Range cannot be read")
     return int(last) + 1
+
+
+def _check_part(response: aiohttp.ClientResponse, start: int, end: int, size: int | None) -> None:
+    """Raise where an answer has not the bytes that were asked for; a whole file is good for what begins at 0."""
+    told = _PART.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status == 206 and told:
+        first, last, whole = map(int, told.groups())
+    elif response.status == 200 and response.content_length is not None:
+        first, last, whole = 0, response.content_length - 1, response.content_length
+    else:
+        raise DriveBusyError(f"Drive answered {response.status} to a range, and not of which bytes")
+    if (size is not None and whole != size) or whole < end:
+        raise DriveChangedError(f"the file on Drive has {whole} bytes in place of {size or f'at least {end}'}")
+    if first != start or last < end - 1:
+        raise DriveBusyError(f"Drive has sent the bytes from {first} to {last} in place of {start} to {end - 1}")
 
 
 def _file(resource: Mapping[str, Any]) -> DriveFile:

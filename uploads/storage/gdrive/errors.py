@@ -9,6 +9,7 @@ Needs no Django. What a cause asks of the caller is its class:
     DriveTakenError     the id that was asked for has its file already                     409
     DriveFullError      this account can take no more: take another                        quotas
     DriveRefusedError   stop with the true cause: time alone does not mend it              any other 4xx, certificates
+    DriveChangedError   the same; it is this file that is not what was stored
 """
 
 import re
@@ -63,6 +64,10 @@ class DriveFullError(_CauseError, StorageFullError):
 
 class DriveRefusedError(_CauseError, StorageUnavailableError):
     """Drive will not do this, whoever asks again."""
+
+
+class DriveChangedError(DriveRefusedError):
+    """The file on Drive is not the one that was stored."""
 
 
 Foreign = type[DriveBusyError] | type[_CauseError]

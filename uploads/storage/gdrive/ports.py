@@ -59,6 +59,12 @@ class Accounts(Protocol):
     async def all(self) -> Sequence[Account]:
         """Every account that may have files of ours, switched off or not; for the cleanup."""
 
+    async def refuse_while_away(self) -> None:
+        """Raise `StorageUnavailableError` while Drive as a whole fails, whichever account is asked; for who reads.
+
+        One account that takes no bytes may well hand them out.
+        """
+
     async def token(self, account: Account, refused: str | None = None) -> str:
         """An access token that is valid now; made once for all who ask at the same time.
 

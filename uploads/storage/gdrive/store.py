@@ -13,6 +13,7 @@ from uploads.storage.base import (
     ObjectMissingError,
     PartialObject,
     StorageError,
+    StorageFullError,
     StorageUnavailableError,
     Store,
     Tidied,
@@ -108,34 +109,53 @@ class DriveStore(Store, Tidied):
 
     # --- reading ---
 
-    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int, length: int, *, size: int | None = None) -> AsyncGenerator[bytes]:
         session = await self._sessions.load(key)
         if session is None or not session.finished:
             raise ObjectMissingError(key)
         account = await self._accounts.get(session.account_id)
-        return await self._begin_reading(account, session.file_id, start, length)
+        # A recipient is told to come back rather than kept waiting for a Drive that is known to be away.
+        await self._accounts.refuse_while_away()
+        return await self._begin_reading(account, session.file_id, start, length, size, brief=True)
 
-    async def _read(self, remote: RemoteUpload, start: int, length: int) -> AsyncIterator[bytes]:
+    async def _read(self, remote: RemoteUpload, start: int, length: int) -> AsyncGenerator[bytes]:
         """The same of a file that is open for writing, and whole."""
         assert remote.account is not None
         assert remote.session is not None
-        return await self._begin_reading(remote.account, remote.session.file_id, start, length)
+        return await self._begin_reading(remote.account, remote.session.file_id, start, length, remote.size)
 
-    async def _begin_reading(self, account: Account, file_id: str, start: int, length: int) -> AsyncIterator[bytes]:
-        blocks = self._blocks(account, file_id, start, start + length)
-        first = await anext(blocks, b"")  # whatever is wrong is to be known before the first block is sent
-        return _again(first, blocks)
+    async def _begin_reading(
+        self, account: Account, file_id: str, start: int, length: int, size: int | None, *, brief: bool = False
+    ) -> AsyncGenerator[bytes]:
+        blocks = self._blocks(account, file_id, start, start + length, size, brief=brief)
+        await anext(blocks)  # whatever is wrong is to be known before the first block is sent
+        return blocks
 
-    async def _blocks(self, account: Account, file_id: str, position: int, end: int) -> AsyncIterator[bytes]:
-        """Where a connection breaks in the middle, the next goes on from there."""
+    async def _blocks(
+        self, account: Account, file_id: str, position: int, end: int, size: int | None, *, brief: bool
+    ) -> AsyncGenerator[bytes]:
+        """Nothing, once the first block is there, and then the blocks.
+
+        Where a connection breaks in the middle, the next goes on from there. `brief`: not much patience at the start.
+        """
         broken: DriveBusyError | None = None
+        has_begun = position == end
+        if has_begun:
+            yield b""
         while position < end:
-            begin = partial(self._begin_download, file_id, position, end)
+            begin = partial(self._begin_download, file_id, position, end, size)
             try:
-                block, blocks = await self._calls.make(account, begin, after=broken)
+                block, blocks = await self._calls.make(
+                    account, begin, after=broken, brief=brief and not has_begun, reads=True
+                )
             except DriveGoneError as error:
                 raise ObjectMissingError(str(error)) from None
+            except StorageFullError as error:
+                raise StorageUnavailableError(str(error)) from None  # of what the account may hand out, not take
             async with contextlib.aclosing(blocks):
+                if not has_begun:
+                    has_begun = True
+                    yield b""
                 try:
                     while block:
                         position += len(block)
@@ -145,22 +165,16 @@ class DriveStore(Store, Tidied):
                     broken = error
 
     async def _begin_download(
-        self, file_id: str, start: int, end: int, token: str
+        self, file_id: str, start: int, end: int, size: int | None, token: str
     ) -> tuple[bytes, AsyncGenerator[bytes]]:
         """The first block, and what brings the others."""
-        for abusive in (False, True):
-            blocks = self._client.download(token, file_id, start, end, abusive=abusive)
-            try:
-                first = await anext(blocks, b"")
-            except DriveRefusedError as error:
-                # What Drive takes for malware is the recipient's to judge: our pages never run it.
-                if error.reason != ABUSIVE or abusive:
-                    raise
-            else:
-                break
-        if not first:
-            raise StorageUnavailableError("the file on Drive is shorter than it was")
-        return first, blocks
+        try:
+            return await _begun(self._client.download(token, file_id, start, end, size=size))
+        except DriveRefusedError as error:
+            # What Drive takes for malware is the recipient's to judge: our pages never run it.
+            if error.reason != ABUSIVE:
+                raise
+        return await _begun(self._client.download(token, file_id, start, end, size=size, abusive=True))
 
     # --- removing ---
 
@@ -215,7 +229,6 @@ def _digest_of(remote: RemoteUpload) -> RunningDigest:
     return RunningDigest.resumed(kept.offset, kept.crc32, kept.sha256_state)
 
 
-async def _again(first: bytes, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for block in blocks:
-        yield block
+async def _begun(blocks: AsyncGenerator[bytes]) -> tuple[bytes, AsyncGenerator[bytes]]:
+    """The first block, and what brings the others."""
+    return await anext(blocks), blocks

@@ -5,24 +5,16 @@ from typing import Any
 
 import django
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.handlers.asgi import ASGIHandler
 from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "directdrivex.settings")
 django.setup(set_prefix=False)
 
 
-class Handler(ASGIHandler):
-    """Passes a download's blocks on as they are; Django cuts each into 64 KiB, with a copy and a turn for every one."""
-
-    chunk_size = 1024 * 1024
-
-
-django_application = Handler()
-
 from django.conf import settings  # noqa: E402 - these need the apps to be loaded
 
 from directdrivex.bodies import BodyLimit  # noqa: E402
+from directdrivex.outgoing import Handler  # noqa: E402
 from directdrivex.proxies import ForwardedHeaders  # noqa: E402
 from directdrivex.turns import AT_ONCE, EACH, InTurn  # noqa: E402
 from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
@@ -35,6 +27,8 @@ async def _refuse_handshake(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.close"})
 
+
+django_application = Handler()
 
 # Channels routes to ASGI applications by Django's `re_path`, whose types know views only.
 no_such_socket: Any = _refuse_handshake

@@ -4,7 +4,8 @@ Importing this installs Twisted's reactor for good.
 
 As it comes, daphne closes without a reason, answers a broken frame by dropping the connection, gives a client one
 second to take leave, reads a body to its end however long, parses forms itself, reads from a client whether or not the
-program keeps up, and takes a download into memory as fast as the program makes it.
+program keeps up, takes a download into memory as fast as the program makes it, and leaves open for ever the connection
+of one that breaks off.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from websockets.frames import apply_mask
 from zope.interface import implementer
 
 from directdrivex.frame_budget import FrameBudgets
+from directdrivex.outgoing import BrokenOffError
 
 CLOSE_SECONDS = 10  # wire.md: after its close the server reads and drops this long
 DEAD_PEER_MILLISECONDS = 40_000
@@ -99,6 +101,15 @@ class Request(WebRequest):
             self.outlet = Outlet()
             self.registerProducer(self.outlet, True)
         super().handle_reply(message)
+
+    def handle_exception(self, exception: Exception) -> None:
+        if not self._response_started:  # else it was cut off: an error page would become a part of the answer
+            super().handle_exception(exception)
+
+    def cut_off(self) -> None:
+        """Let nobody take what was sent so far for the whole answer."""
+        if self._response_started and not self.finished and self.channel is not None:
+            self.channel.transport.abortConnection()
 
     def finish(self) -> None:
         self._close_outlet()
@@ -239,8 +250,17 @@ class DaphneServer(Server):
         scope.setdefault("asgi", {"version": "3.0"})
         scope["root_path"] = ""  # daphne believes a header of the client's
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
+        running = running if is_socket else self._served(running, protocol)
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         return inbox
+
+    async def _served(self, running: Awaitable[None], request: Request) -> None:
+        try:
+            await running
+        except BaseException as error:
+            request.cut_off()
+            if not isinstance(error, BrokenOffError):
+                raise
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Pass one message of the program on, when the peer has taken enough of those before."""

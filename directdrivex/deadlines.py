@@ -1,7 +1,8 @@
 """HTTP connections that do not wait for ever: for a request that never comes, or for a peer that never reads.
 
 uvicorn ends a connection that is idle after an answer, and no other; whoever sends a byte a minute, or none, would
-keep it.
+keep it. And it ends an answer that breaks off in good order, when all before has been taken: some clients then take it
+for the whole.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from directdrivex.outgoing import BrokenOffError
 
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a further request, to the end of its headers
 BODY_SECONDS = 120.0  # from there to the end of its body, which is 2 MiB at most
@@ -22,6 +25,21 @@ class PatientHTTP(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _awaits: object = None
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._application, self.app = self.app, self._serve
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        cycle = self.cycle
+        try:
+            await self._application(scope, receive, send)
+        except BaseException as error:
+            if cycle.response_started and not cycle.response_complete:
+                self.transport.abort()
+                cycle.disconnected = True  # as it is noted a moment later anyway
+            if not isinstance(error, BrokenOffError):
+                raise
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

@@ -84,6 +84,12 @@ DISCONNECT_GRACE_SECONDS = 15  # wire.md: a lost connection keeps its slot or pl
 # Free space on the storage's disk that uploads never use, so that the machine stays able to log and to recover.
 LOCAL_FREE_SPACE_FLOOR_BYTES = 512 * MIB
 
+# --- Downloads --------------------------------------------------------------------------------------------------
+
+# How many stream at once in each process; whoever comes beyond waits a moment (uploads/delivery/line.py).
+MAX_CONCURRENT_DOWNLOADS = env.integer("MAX_CONCURRENT_DOWNLOADS", 200, least=1, most=100_000)
+MAX_CONCURRENT_DOWNLOADS_PER_USER = env.integer("MAX_CONCURRENT_DOWNLOADS_PER_USER", 32, least=1, most=100_000)
+
 # --- Google Drive -----------------------------------------------------------------------------------------------
 
 EMULATOR_PORT = env.integer("EMULATOR_PORT", 8090, least=0, most=65535)

@@ -8,6 +8,7 @@ import asyncio
 from typing import Any
 
 from quotas.rules import address_person
+from uploads.delivery.lasting import TURN
 from uploads.turns import Turns
 
 AT_ONCE = 128
@@ -45,6 +46,7 @@ class InTurn:
             give_back()
             await send(message)
 
+        scope[TURN] = give_back
         try:
             await asyncio.wait({coming, taking}, return_when=asyncio.FIRST_COMPLETED)
             if taking.done():

@@ -19,11 +19,15 @@ INITIATE = b"POST /api/v1/upload/initiate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent
 UPGRADE = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\n".encode()
 
 
+# All come from one address.
+SETTINGS = {"UPLOAD_IDLE_SECONDS": "6", "MAX_CONCURRENT_DOWNLOADS": "300", "MAX_CONCURRENT_DOWNLOADS_PER_USER": "300"}
+
+
 @pytest.fixture(scope="module")
 def impatient(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that waits for a request's headers for 1 s, for its body for 2, for a reader for 3."""
     program = ("-m", "tests.servers.impatient")
-    with started(prepared_data_dir, tmp_path_factory, program=program, UPLOAD_IDLE_SECONDS="6") as server:
+    with started(prepared_data_dir, tmp_path_factory, program=program, **SETTINGS) as server:
         yield server
 
 

@@ -507,6 +507,21 @@ async def test_conditions_on_a_download(client: Client) -> None:
     assert status == 200
     status, headers, body = await raw(client, "HEAD", url)
     assert (status, headers["Content-Length"], body) == (200, "5", b"")
+    modified = headers["Last-Modified"]
+    for method in ("GET", "HEAD"):
+        for condition in ({"If-Match": '"other"'}, {"If-Unmodified-Since": "Mon, 23 Nov 2020 10:00:00 GMT"}):
+            async with client.http.request(method, url, headers=condition) as answer:
+                assert answer.status == 412
+                assert method == "HEAD" or (await answer.json())["code"] == "precondition_failed"
+        status, headers, body = await raw(client, method, url, headers={"If-Modified-Since": modified})
+        assert (status, body, headers["Cache-Control"]) == (304, b"", "private, no-cache")
+        assert headers["Content-Length"] == "5", "that of the bytes which do not come, or none"
+        assert not {"Content-Type", "Content-Disposition"} & set(headers)
+    holds = {"If-Match": etag, "If-Unmodified-Since": modified, "If-Range": modified, "Range": "bytes=1-2"}
+    status, headers, body = await raw(client, "GET", url, headers=holds)
+    assert (status, body, headers["Content-Range"]) == (206, b"23", "bytes 1-2/5")
+    status, headers, _ = await raw(client, "HEAD", url, headers={"Range": "bytes=9-"})
+    assert (status, headers["Content-Length"]) == (200, "5"), "a range is asked for by GET alone"
 
 
 async def test_an_empty_file_goes_up_and_comes_down(client: Client) -> None:

@@ -203,7 +203,7 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
             # A person followed a link: the file's page says the same in words.
             return HttpResponseRedirect(links.share_path(file_id))
         raise
-    return await stream.respond(file, store_of(file), request.method or "GET", request.headers)
+    return await stream.respond(request, file, store_of(file))
 
 
 async def _downloadable(file_id: str) -> StoredFile:

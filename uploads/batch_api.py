@@ -95,4 +95,4 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
             return HttpResponseRedirect(links.batch_path(batch.pk))
         raise
     plan = await zip_files.plan_of(files)
-    return await zip_stream.respond(batch, plan, request.method or "GET", request.headers)
+    return await zip_stream.respond(request, batch, plan)

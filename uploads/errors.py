@@ -2,7 +2,7 @@
 
     UploadError
     ├── InvalidRequest   BodyTooLarge   MethodNotAllowed   Unauthorized   Forbidden
-    ├── NotFound   Gone   WrongState   RangeInvalid
+    ├── NotFound   Gone   WrongState   PreconditionFailed   RangeInvalid
     ├── FileTypeBlocked   FileTooLarge   DailyLimitExceeded   RateLimited
     ├── QueueFull   StorageUnavailable   StorageFull   SlotsUnavailable   Maintenance
     ├── FrameTooLarge   FlowViolation   SizeExceeded   Incomplete   ChecksumMismatch
@@ -138,6 +138,11 @@ class Gone(UploadError):
 class WrongState(UploadError):
     code, http_status, close_code = "wrong_state", 409, 1008
     sentence = _("This cannot be done to the file as it is now.")
+
+
+class PreconditionFailed(UploadError):
+    code, http_status = "precondition_failed", 412
+    sentence = _("The file is not the one that was asked for.")
 
 
 class RangeInvalid(UploadError):

@@ -49,6 +49,9 @@ REQUEST_HEADERS = {
         "Range": "One range of bytes.",
         "If-Range": "The ETag that the range is of; of a single file the date will do.",
         "If-None-Match": "ETags of which the bytes are there already.",
+        "If-Modified-Since": "The date of which the bytes are there already; without If-None-Match.",
+        "If-Match": "ETags, one of which the file must have.",
+        "If-Unmodified-Since": "The date that the file must not be younger than; without If-Match.",
     },
 }
 
@@ -98,7 +101,8 @@ def _described(path: str, method: str, call: Operation) -> Operation:
     possible |= {404, 410} if "{" in path else set()
     possible |= {401, 403} if needs_owner else set()
     possible |= {409} if "/upload/cancel/" in path or method == "delete" or downloads else set()
-    possible |= {416} if downloads else set()
+    possible |= {412} if downloads else set()
+    possible |= {416, 429} if downloads and method == "get" else set()
     call["responses"] = {status: answer for status, answer in call["responses"].items() if int(status) < 400}
     call["responses"] |= {status: _problem(status, with_body=method != "head") for status in sorted(possible)}
     return call

@@ -73,6 +73,6 @@ async def preview_page(request: HttpRequest, file_id: UUID) -> HttpResponseBase:
         services.refuse_gone(file, Status.CANCELLED, Status.FAILED, Status.EXPIRED)
         if file.status != Status.COMPLETED:
             raise WrongState(_("This file is not complete yet."))
-        return await preview.respond(file, store_of(file), request.method or "GET", request.headers)
+        return await preview.respond(request, file, store_of(file))
     except (UploadError, StorageError) as error:
         return preview.refusal(from_exception(error))

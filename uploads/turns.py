@@ -22,9 +22,13 @@ class Turns:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()  # who waits, and may have one more
 
+    def is_free(self, person: str) -> bool:
+        """Would `take` return at once?"""
+        return self._may(person) and self._taken.total() < self._at_once
+
     async def take(self, person: str) -> None:
         """Return when it is this person's turn, which `give_back` ends."""
-        if self._may(person) and self._taken.total() < self._at_once:
+        if self.is_free(person):
             self._taken[person] += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

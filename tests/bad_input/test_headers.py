@@ -272,9 +272,11 @@ async def test_a_condition_that_cannot_be_read_is_as_good_as_none(server: Server
     unread = all_are(
         REACHED, "", "x", '"', '""', '"x"', "W/", 'W/"x"', ",,,", '"x",' * 3000, b"\xff", "not a date", "x" * 8000
     )
-    for name in ("If-None-Match", "If-Range", "If-Modified-Since", "Cache-Control"):
+    for name in ("If-None-Match", "If-Range", "If-Modified-Since", "If-Unmodified-Since", "Cache-Control"):
         await try_calls(server, treasure, "conditions", downloads, name, unread)
     await try_calls(server, treasure, "conditions", downloads, "If-None-Match", all_are(304, "*", " * "))
+    other = all_are("precondition_failed", "", "x", '"', '""', '"x"', "W/", ",,,", '"x",' * 3000, b"\xff", "x" * 8000)
+    await try_calls(server, treasure, "conditions", downloads, "If-Match", other | all_are(REACHED, "*", " * "))
 
 
 # --- the length of the body ---

@@ -2,10 +2,11 @@
 
 import sys
 
-from directdrivex import deadlines
+from directdrivex import deadlines, outgoing
 from manage import main
 
 if __name__ == "__main__":
     deadlines.HEADER_SECONDS, deadlines.BODY_SECONDS, deadlines.STUCK_PEER_MILLISECONDS = 1.0, 2.0, 3000
+    outgoing.STUCK_SECONDS = 3.0
     sys.argv = ["manage.py", "serve"]
     main()

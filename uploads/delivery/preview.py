@@ -4,10 +4,8 @@ The answer is its own: a sandbox without an origin, of a type from the short lis
 embed. Whatever the file pretends to be, the worst that it can be here is a broken picture.
 """
 
-from collections.abc import Mapping
-
 from django.core.cache import cache
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 
 from uploads.delivery import kinds, stream
@@ -42,7 +40,7 @@ def family_of(file: StoredFile) -> str:
     return "" if not file.size or (family == "image" and file.size > PICTURE_BYTES) else family
 
 
-async def respond(file: StoredFile, store: Store, method: str, headers: Mapping[str, str]) -> HttpResponseBase:
+async def respond(request: HttpRequest, file: StoredFile, store: Store) -> HttpResponseBase:
     """The answer to a GET or HEAD of a completed file's preview; ranges are answered, but for text.
 
     Raises `NoPreview`, and what `stream.respond` raises.
@@ -51,8 +49,8 @@ async def respond(file: StoredFile, store: Store, method: str, headers: Mapping[
     if media_type is None:
         raise NoPreview()
     if media_type == kinds.TEXT:
-        return await _beginning(file, store, method)
-    response = await stream.respond(file, store, method, headers)
+        return await _beginning(file, store, request.method)
+    response = await stream.respond(request, file, store)
     for name, value in HEADERS.items():
         response.headers[name] = value
     response.headers["Content-Disposition"] = "inline"
@@ -71,7 +69,7 @@ async def _media_type(file: StoredFile, store: Store) -> str | None:
     return known or None
 
 
-async def _beginning(file: StoredFile, store: Store, method: str) -> HttpResponse:
+async def _beginning(file: StoredFile, store: Store, method: str | None) -> HttpResponse:
     text = kinds.readable(await _first_bytes(file, store, TEXT_BYTES), is_cut=file.size > TEXT_BYTES)
     if text is None:
         raise NoPreview()
@@ -83,7 +81,7 @@ async def _beginning(file: StoredFile, store: Store, method: str) -> HttpRespons
 
 
 async def _first_bytes(file: StoredFile, store: Store, most: int) -> bytes:
-    return b"".join([block async for block in await store.read(str(file.pk), 0, min(most, file.size))])
+    return b"".join([block async for block in await store.read(str(file.pk), 0, min(most, file.size), size=file.size)])
 
 
 def refusal(error: UploadError) -> HttpResponse:

@@ -86,7 +86,7 @@ async def _made_once(file: StoredFile) -> int:
 
 async def _made(file: StoredFile) -> int:
     crc32, length = 0, 0
-    async for block in await store_of(file).read(str(file.pk), 0, file.size):
+    async for block in await store_of(file).read(str(file.pk), 0, file.size, size=file.size):
         crc32, length = zlib.crc32(block, crc32), length + len(block)
     if length != file.size:
         raise StorageUnavailableError("the stored file is not as long as it was")

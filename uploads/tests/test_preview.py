@@ -25,7 +25,7 @@ class Kept:
     def __init__(self, data: bytes, fault: Exception | None = None) -> None:
         self.data, self.fault, self.reads = data, fault, 0
 
-    async def read(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int, length: int, *, size: int) -> AsyncIterator[bytes]:
         self.reads += 1
         if self.fault:
             raise self.fault

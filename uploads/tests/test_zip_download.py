@@ -201,10 +201,10 @@ async def test_a_file_that_cannot_be_read_breaks_the_zip_off_and_the_rest_is_the
     whole = await body_of(await get_zip(async_client, batch))
     broken, read = str((await files_of(batch))[3].pk), store.read
 
-    async def failing(key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def failing(key: str, start: int, length: int, **more: Any) -> AsyncIterator[bytes]:
         if key == broken:
             raise StorageUnavailableError("the disk broke")
-        return await read(key, start, length)
+        return await read(key, start, length, **more)
 
     monkeypatch.setattr(store, "read", failing)
     received = bytearray()
@@ -228,9 +228,9 @@ def asked(store: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[st
     calls: list[tuple[str, int, int]] = []
     read = store.read
 
-    async def noted(key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def noted(key: str, start: int, length: int, **more: Any) -> AsyncIterator[bytes]:
         calls.append((key, start, length))
-        return await read(key, start, length)
+        return await read(key, start, length, **more)
 
     monkeypatch.setattr(store, "read", noted)
     return calls

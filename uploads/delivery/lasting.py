@@ -1,0 +1,24 @@
+"""What an answer holds until its last byte has gone, or its client has: given back however it ends. Needs no Django.
+
+A view can only begin an answer. Whoever runs it keeps the stack in the request's scope and unwinds it when the answer
+is over, whether it was sent, broke off, or never came about.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+HELD = "directdrivex.held"
+TURN = "directdrivex.turn"  # gives back the request's turn (`directdrivex/turns.py`) early; may be called again
+
+
+def held_by(scope: Mapping[str, Any]) -> AsyncExitStack | None:
+    """Where to put what is to be given back; None where nobody runs the answer to its end, as in a test of a view."""
+    return scope.get(HELD)
+
+
+def end_turn(scope: Mapping[str, Any]) -> None:
+    """The request has been worked on, but for waiting."""
+    give_back: Callable[[], None] | None = scope.get(TURN)
+    if give_back is not None:
+        give_back()

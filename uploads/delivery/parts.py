@@ -1,0 +1,73 @@
+"""Bytes that never change under their ETag as an HTTP answer: all of them, one range, or none (RFC 9110)."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+
+from uploads.delivery import ranges
+from uploads.delivery.lasting import held_by
+from uploads.delivery.line import line
+from uploads.delivery.ranges import ByteRange, Outcome
+from uploads.errors import PreconditionFailed, RangeInvalid
+
+# What RFC 9110, 15.4.5 wants of a 304; the rest is about bytes that do not come.
+OF_A_304 = ("ETag", "Last-Modified", "Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """`size` bytes with the `headers` that describe them, `ETag` among them.
+
+    `read(start, length)` begins to read, and raises what is wrong before the first byte. `modified` is the time of
+    Last-Modified in whole seconds since 1970, None where there is none.
+    """
+
+    size: int
+    headers: dict[str, str]
+    read: Callable[[int, int], Awaitable[AsyncGenerator[bytes]]]
+    modified: int | None = None
+
+
+async def respond(request: HttpRequest, whole: Whole) -> HttpResponseBase:
+    """The answer to a GET or HEAD, once it may stream.
+
+    Raises `PreconditionFailed`, `RangeInvalid`, `RateLimited`, and what `read` raises. A fault in mid-stream raises
+    out of the body, so that the connection breaks and nobody takes a part for the whole.
+    """
+    headers, size = whole.headers, whole.size
+    match ranges.conditions(request.headers, headers["ETag"], whole.modified):
+        case Outcome.FAILED:
+            raise PreconditionFailed()
+        case Outcome.NOT_MODIFIED:
+            return _not_modified(whole)
+    if request.method == "HEAD":
+        return HttpResponse(headers=headers | {"Content-Length": str(size)})
+    wanted = _range_of(request, whole)
+    start, length, status = (wanted.start, wanted.length, 206) if wanted else (0, size, 200)
+    headers = headers | {"Content-Length": str(length)}
+    if wanted:
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.end}/{size}"
+    await line().enter(request)
+    blocks = await whole.read(start, length)
+    if (held := held_by(getattr(request, "scope", {}))) is not None:
+        held.push_async_callback(blocks.aclose)  # it ends with the answer at the latest
+    return StreamingHttpResponse(blocks, status=status, headers=headers)
+
+
+def _not_modified(whole: Whole) -> HttpResponse:
+    kept = {name: whole.headers[name] for name in OF_A_304 if name in whole.headers}
+    # The framework would say 0; what is told is the length of the bytes that do not come.
+    response = HttpResponse(status=304, headers=kept | {"Content-Length": str(whole.size)})
+    del response["Content-Type"]
+    return response
+
+
+def _range_of(request: HttpRequest, whole: Whole) -> ByteRange | None:
+    """The part that is asked for; None for all of it. Raises `RangeInvalid`."""
+    if not ranges.range_still_holds(request.headers.get("If-Range"), whole.headers["ETag"], whole.modified):
+        return None
+    try:
+        return ranges.parse_range(request.headers.get("Range"), whole.size)
+    except ranges.RangeError:
+        raise RangeInvalid(size=whole.size) from None

@@ -2,7 +2,9 @@
 
 import contextlib
 import datetime
+import getpass
 import ipaddress
+import os
 import re
 import shutil
 import signal
@@ -72,8 +74,9 @@ class PrivateNginx:
     `url` is where it speaks TLS, `plain_url` where it sends people there. Raises `MissingToolError` without nginx.
     """
 
-    def __init__(self, ports: Sequence[int]) -> None:
-        self._program = nginx()
+    def __init__(self, ports: Sequence[int], data_dir: Path | None = None) -> None:
+        """`data_dir` is that of the instances, where they hand their files over."""
+        self._program, self._data_dir = nginx(), data_dir
         self.folder = Path(tempfile.mkdtemp(prefix="directdrivex-nginx-"))
         self.folder.chmod(0o755)  # its workers are another user
         self.temp = self.folder / "temp"
@@ -91,7 +94,9 @@ class PrivateNginx:
         upstream = (SHIPPED / "upstream.conf").read_text()
         upstream = re.sub(r"(    server 127\.0\.0\.1:\d+ max_fails=0;\n)+", instances, upstream)
         (snippets / "directdrivex-upstream.conf").write_text(upstream)
-        shutil.copy(SHIPPED / "snippet.conf", snippets / "directdrivex.conf")
+        snippet = (SHIPPED / "snippet.conf").read_text()
+        snippet = snippet.replace("/var/lib/directdrivex", str(self._data_dir or self.folder))
+        (snippets / "directdrivex.conf").write_text(snippet)
         site = (SHIPPED / "site.conf").read_text()
         site = re.sub(r"    listen \[::\].*\n", "", site)
         site = site.replace("listen 80;", f"listen 127.0.0.1:{plain};")
@@ -99,7 +104,9 @@ class PrivateNginx:
         site = site.replace("/etc/letsencrypt/live/files.example.org", str(self.folder))
         (self.folder / "site.conf").write_text(site)
         self._configuration = self.folder / "nginx.conf"
-        self._configuration.write_text(AROUND.format(folder=self.folder))
+        # As docs/deployment.md has it, where nginx is to read the program's files; else its own user.
+        user = f"user {getpass.getuser()};" if self._data_dir and os.geteuid() == 0 else ""
+        self._configuration.write_text(user + AROUND.format(folder=self.folder))
 
     def _start(self, port: int) -> None:
         command = [self._program, "-p", str(self.folder), "-c", str(self._configuration)]

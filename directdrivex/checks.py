@@ -65,3 +65,16 @@ def stored_secrets_have_a_key(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def nginx_stands_in_front_where_it_is_to_send(**kwargs: Any) -> list[CheckMessage]:
+    if settings.DOWNLOAD_ACCEL == "nginx" and not settings.TRUSTED_PROXIES:
+        return [
+            Error(
+                "DOWNLOAD_ACCEL is nginx, but no proxy in front of the program is trusted.",
+                hint="Set TRUSTED_PROXIES to nginx's address, or DOWNLOAD_ACCEL=off.",
+                id="directdrivex.E007",
+            )
+        ]
+    return []

@@ -89,6 +89,8 @@ LOCAL_FREE_SPACE_FLOOR_BYTES = 512 * MIB
 # How many stream at once in each process; whoever comes beyond waits a moment (uploads/delivery/line.py).
 MAX_CONCURRENT_DOWNLOADS = env.integer("MAX_CONCURRENT_DOWNLOADS", 200, least=1, most=100_000)
 MAX_CONCURRENT_DOWNLOADS_PER_USER = env.integer("MAX_CONCURRENT_DOWNLOADS_PER_USER", 32, least=1, most=100_000)
+# Who sends what lies on local disk: the program, or the nginx in front of it (uploads/delivery/accel.py).
+DOWNLOAD_ACCEL = env.choice("DOWNLOAD_ACCEL", ("off", "nginx"), "off")
 
 # --- Google Drive -----------------------------------------------------------------------------------------------
 

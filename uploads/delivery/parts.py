@@ -15,18 +15,23 @@ from uploads.errors import PreconditionFailed, RangeInvalid
 OF_A_304 = ("ETag", "Last-Modified", "Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
 
 
+HandOver = Callable[[dict[str, str]], Awaitable[HttpResponseBase]]
+
+
 @dataclass(frozen=True)
 class Whole:
     """`size` bytes with the `headers` that describe them, `ETag` among them.
 
     `read(start, length)` begins to read, and raises what is wrong before the first byte. `modified` is the time of
-    Last-Modified in whole seconds since 1970, None where there is none.
+    Last-Modified in whole seconds since 1970, None where there is none. `hand_over` may have the bytes sent by another
+    program instead, which is told what is wanted by the request itself.
     """
 
     size: int
     headers: dict[str, str]
     read: Callable[[int, int], Awaitable[AsyncGenerator[bytes]]]
     modified: int | None = None
+    hand_over: HandOver | None = None
 
 
 async def respond(request: HttpRequest, whole: Whole) -> HttpResponseBase:
@@ -44,6 +49,9 @@ async def respond(request: HttpRequest, whole: Whole) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(headers=headers | {"Content-Length": str(size)})
     wanted = _range_of(request, whole)
+    if whole.hand_over is not None and (wanted or "Range" not in request.headers):
+        # What is no range to us may be one to others.
+        return await whole.hand_over(headers)
     start, length, status = (wanted.start, wanted.length, 206) if wanted else (0, size, 200)
     headers = headers | {"Content-Length": str(length)}
     if wanted:

@@ -6,7 +6,7 @@ from functools import partial
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import content_disposition_header, http_date
 
-from uploads.delivery import kinds, parts
+from uploads.delivery import accel, kinds, parts
 from uploads.models import StoredFile
 from uploads.storage.base import Store
 
@@ -15,7 +15,8 @@ async def respond(request: HttpRequest, file: StoredFile, store: Store) -> HttpR
     """The answer to a GET or HEAD of a completed file. Raises what `parts.respond` does, and a `StorageError`."""
     modified = int((file.completed_at or file.created_at).timestamp())
     read = partial(store.read, str(file.pk), size=file.size)
-    return await parts.respond(request, parts.Whole(file.size, _headers(file, modified), read, modified))
+    hand_over = partial(accel.respond, store, file) if accel.can_serve(request, store) else None
+    return await parts.respond(request, parts.Whole(file.size, _headers(file, modified), read, modified, hand_over))
 
 
 def _headers(file: StoredFile, modified: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 Buffer = bytes | bytearray | memoryview
@@ -98,6 +99,14 @@ class Folder(Protocol):
 
     def is_signed_by(self, node: str) -> bool:
         """Has that node left its sign here?"""
+
+
+@runtime_checkable
+class OnDisk(Protocol):
+    """A store whose finished objects another program on this machine can read."""
+
+    async def path_of(self, key: str, size: int) -> Path:
+        """Where an object of `size` bytes lies, from the store's root on. Raises as `Store.read` does."""
 
 
 class PartialObject(ABC):

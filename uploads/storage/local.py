@@ -568,6 +568,11 @@ class LocalStore(Store):
         file, state = await _ask(self._open_final, key, size)
         return _blocks(file, state, start, length)
 
+    async def path_of(self, key: str, size: int) -> Path:
+        file, _state = await _ask(self._open_final, key, size)
+        file.close()
+        return self.final_path(key).relative_to(self._root)
+
     def _open_final(self, key: str, size: int | None) -> tuple[io.FileIO, Written]:
         try:
             file = _open_for_reading(self.final_path(key))

@@ -663,6 +663,38 @@ async def test_a_slot_that_is_taken_away_is_told_as_a_pause_and_the_upload_goes_
         assert (await t.until("success"))["sha256"] == hashlib.sha256(data).hexdigest()
 
 
+async def test_whoever_answers_each_of_two_readies_late_sends_some_bytes_twice_and_loses_none(
+    server: ServerProcess,
+) -> None:
+    data = os.urandom(3 * MIB)
+
+    def take_slot_away() -> None:
+        subprocess.run(
+            [sys.executable, "manage.py", "slots", "--release", upload.file_id],
+            env=program_environment({"DATA_DIR": str(server.data_dir)}),
+            check=True,
+        )
+
+    async with Client(server.url) as client, talk(client, upload := await upload_of(client, data)) as t:
+        await t.until("ready")
+        await t.send(data[:MIB])
+        while (await t.until("progress"))["stored"] < MIB:
+            pass
+        for _ in range(2):
+            await asyncio.to_thread(take_slot_away)
+            await t.until("queued")
+            assert (await t.until("ready"))["offset"] == MIB
+        # The answers to both come only now, as over a slow line.
+        await t.say(type="resume", offset=MIB)
+        await t.send(data[MIB : 2 * MIB])
+        await t.send(data[2 * MIB : 2 * MIB + 1000])
+        await t.say(type="resume", offset=MIB)
+        await t.send(data[MIB : 2 * MIB])
+        await t.send(data[2 * MIB :])
+        await t.say(type="finish")
+        assert (await t.until("success"))["sha256"] == hashlib.sha256(data).hexdigest()
+
+
 # --- crashes and shutdowns ---
 
 

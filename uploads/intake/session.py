@@ -79,12 +79,19 @@ class UploadSession(Mailbox):
         self._file: StoredFile | None = None
         self._place: Place | None = None
         self._ready = self._verifying = False
+        self._late = 0
+        self._to_come = (
+            0  # `resume`s that the client owes; one that answers the latest `ready` alone owes some for ever
+        )
         self._said: Finish | None = None  # the last `finish`, while it waits for the storage
         self._untold: RewindError | None = None  # bytes were lost, and the client does not know it yet
 
     def take(self, data: bytes) -> None:
         if self._verifying:
-            raise SizeExceeded()
+            self._late += len(data)
+            if not self._to_come or self._late > settings.UPLOAD_WINDOW_BYTES:
+                raise SizeExceeded()
+            return  # sent once more, for a `ready` that the client heard when it had sent everything
         if self.transfer is None or not self._ready:
             raise InvalidRequest("message", _("Binary frames come after `ready`."))
         self.transfer.take(data)
@@ -195,8 +202,10 @@ class UploadSession(Mailbox):
                 await self._cancel()
             case RowChanged():
                 await self._check_row()
-            case Finish() | Resume() | Drained() if self.halted:
+            case Finish() | Drained() if self.halted:
                 pass  # on its way when the pause was told
+            case Resume() if self.halted:
+                self._to_come = max(0, self._to_come - 1)  # the answer to an older `ready`; another one comes
             case SlotChanged() | Opened():
                 pass
             case _:
@@ -254,9 +263,7 @@ class UploadSession(Mailbox):
         while True:
             match await self.next():
                 case Resume(offset):
-                    if not transfer.dropping:
-                        raise InvalidRequest("type", _("A `resume` answers a `rewind`, or a `ready` after a pause."))
-                    transfer.resume(offset)  # one for an older rewind changes nothing
+                    self._resume(transfer, offset)
                 case Finish() as finish if not transfer.dropping:
                     await self._finish(transfer, finish)
                 case Drained(finish) if transfer.complete:
@@ -298,6 +305,15 @@ class UploadSession(Mailbox):
         for event in later:
             self.put(event)
         return opening.result()
+
+    def _resume(self, transfer: Transfer, offset: int) -> None:
+        if transfer.dropping:
+            transfer.resume(offset)  # one for an older rewind changes nothing
+        elif self._to_come:
+            transfer.resume_again(offset)
+        else:
+            raise InvalidRequest("type", _("A `resume` answers a `rewind`, or a `ready` after a pause."))
+        self._to_come = max(0, self._to_come - 1)
 
     async def _finish(self, transfer: Transfer, finish: Finish) -> None:
         if not transfer.complete:
@@ -402,6 +418,7 @@ class UploadSession(Mailbox):
 
     async def _tell_ready(self, transfer: Transfer) -> None:
         transfer.restart()
+        self._to_come += self._ready  # the first is not answered
         self._ready = True
         await self._connection.send(
             protocol.ready_message(transfer.partial.offset, transfer.chunk_size, transfer.window, transfer.size)
@@ -411,6 +428,7 @@ class UploadSession(Mailbox):
         await self._connection.send(protocol.progress_message(received, stored, self._upload().size, rate))
 
     async def _tell_rewind(self, offset: int, reason: str) -> None:
+        self._to_come += 1
         await self._connection.send({"type": "rewind", "offset": offset, "reason": reason})
 
     # --- ends ---

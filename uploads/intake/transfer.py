@@ -64,7 +64,7 @@ class Transfer:
         self._queued = self._in_hand = 0
         self._batches: deque[Batch] = deque()
         self._dropping = self._waiting = False
-        self._dropped = 0
+        self._dropped = self._repeated = 0
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -88,6 +88,10 @@ class Transfer:
             if self._dropped > self.window:
                 raise FlowViolation()
             return
+        if self._repeated:
+            repeated = min(self._repeated, length)
+            self._repeated -= repeated
+            frame, length = frame[repeated:], length - repeated
         if self.arrived + length > self.size:
             raise SizeExceeded()
         if self.arrived + length > self.told + self.window:
@@ -147,7 +151,15 @@ class Transfer:
         self._go_on_from(offset)
         return True
 
+    def resume_again(self, offset: int) -> None:
+        """The client begins at `offset` once more: what has come of it since then is not taken twice.
+
+        The answer to an older `ready` came late, and was taken for that to a newer one with the same offset.
+        """
+        self._repeated = max(0, self.arrived - offset)
+
     def _go_on_from(self, offset: int) -> None:
+        self._repeated = 0
         self.arrived = self._handed = self.received = self.stored = self.told = offset
 
     async def drained(self) -> None:

@@ -260,6 +260,23 @@ async def test_after_a_rewind_frames_are_dropped_until_the_client_resumes_there(
         assert (await b.partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
 
 
+async def test_what_is_sent_once_more_after_a_second_resume_is_taken_once(bench: Any) -> None:
+    data = os.urandom(MIB)
+    async with bench(len(data)) as b:
+        b.transfer.halt(waiting=True)
+        b.transfer.restart()
+        assert b.transfer.resume(0)
+        b.transfer.take(data[:200_000])
+        b.transfer.resume_again(0)
+        for start in range(0, len(data), 150_000):
+            b.transfer.take(data[start : start + 150_000])
+            await b.told(min(len(data), max(200_000, start + 150_000)))
+        assert (await b.partial.digests()).sha256 == hashlib.sha256(data).hexdigest()
+        b.transfer.resume_again(len(data))
+        with pytest.raises(SizeExceeded):
+            b.transfer.take(b"x")
+
+
 async def test_a_storage_that_goes_back_to_the_same_place_again_and_again_is_a_failing_one(bench: Any) -> None:
     async with bench(10 * MIB) as b:
         for turn in (1, 2, 3):

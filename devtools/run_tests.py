@@ -1,7 +1,7 @@
 """`make test`: every test there is, each group in a process of its own; what is missing is named at the end.
 
-Most tests wait for something to happen in another process, so that two groups run side by side, and the next begins
-when one is over. What the one says is shown as it comes, what the other says at the end; each closes with its slowest
+Most tests wait for something to happen in another process, so that three groups run side by side, and the next begins
+when one is over. What the first says is shown as it comes, what the others say at the end; each closes with its slowest
 tests, since the whole must stay below 15 minutes. PYTEST_ADDOPTS is passed on, as always with pytest.
 """
 
@@ -30,11 +30,27 @@ class Group:
     needs: tuple[str, ...] = ()
 
 
-# The longest first, so that neither of the two that run side by side is left with a long one in the end.
+SIDE_BY_SIDE = 3
+MANY_SERVERS = ["tests/bad_input", "tests/workers", "tests/emulator", "tests/deploy"]
+UPLOADING = [f"tests/browser/test_{part}.py" for part in ("upload_page", "upload_protocol", "batches", "batch_answers")]
+
+
+def without(parts: list[str]) -> list[str]:
+    """The arguments that leave these out."""
+    return [f"--ignore={part}" for part in parts]
+
+
+# The longest first, so that none of those that run side by side is left with a long one in the end.
 GROUPS = [
-    Group("the whole program, on SQLite", ["tests", "--ignore=tests/browser"], needs=("postgresql", "redis")),
-    # Playwright leaves an event loop behind that later asynchronous tests trip over: a process of its own.
-    Group("the pages, in Chromium", ["tests/browser"], needs=("chromium",)),
+    Group(
+        "the whole program, on SQLite",
+        ["tests", "--ignore=tests/browser", *without(MANY_SERVERS)],
+        needs=("postgresql", "redis"),
+    ),
+    # Playwright leaves an event loop behind that later asynchronous tests trip over: processes of their own.
+    Group("the upload page, in Chromium", UPLOADING, needs=("chromium",)),
+    Group("bad input, several workers, the emulator, deployment", MANY_SERVERS, needs=("postgresql", "redis")),
+    Group("the other pages, in Chromium", ["tests/browser", *without(UPLOADING)], needs=("chromium",)),
     Group("each app, on SQLite", ["directdrivex", "uploads", "quotas", "monitoring"], needs=("postgresql", "redis")),
     Group(
         "what must hold on every database, on PostgreSQL",
@@ -89,7 +105,8 @@ def run(group: Group, show: Callable[[str], None]) -> tuple[int, dict[str, int]]
     closing = ""
     with subprocess.Popen(
         command,
-        env={**os.environ, **group.environment},
+        # Hundreds of processes of the program are started, and without its bytecode each compiles it anew.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **group.environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -130,7 +147,7 @@ def _print_now(text: str) -> None:
 def main() -> int:
     missing = missing_tools()
     tally = Tally(problems=[f"not everything could be tested: {sentence}" for sentence in missing.values()])
-    waiting, over, beside = deque(GROUPS), list[tuple[Group, int, dict[str, int]]](), list[str]()
+    waiting, over = deque(GROUPS), list[tuple[Group, int, dict[str, int]]]()
 
     def run_groups(show: Callable[[str], None]) -> None:
         while True:
@@ -145,11 +162,14 @@ def main() -> int:
             else:
                 over.append((group, *run(group, show)))
 
-    others = threading.Thread(target=run_groups, args=(beside.append,))
-    others.start()
+    said: list[list[str]] = [[] for _ in range(SIDE_BY_SIDE - 1)]
+    others = [threading.Thread(target=run_groups, args=(lines.append,)) for lines in said]
+    for other in others:
+        other.start()
     run_groups(_print_now)
-    others.join()
-    _print_now("".join(beside))
+    for other, lines in zip(others, said, strict=True):
+        other.join()
+        _print_now("".join(lines))
     for group, code, counts in over:
         tally.add(group, code, counts)
     if tally.totals["skipped"]:

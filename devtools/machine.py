@@ -98,6 +98,15 @@ def aria2() -> str:
     return need("aria2", ("aria2c",), ("aria2",))
 
 
+def wget() -> str:
+    return need("wget", ("wget",), ("wget",))
+
+
+def ffmpeg(program: str) -> str:
+    """The path of one of FFmpeg's programs, `ffmpeg` or `ffprobe`."""
+    return need("FFmpeg", (program,), ("ffmpeg",))
+
+
 def postgresql(program: str) -> str:
     """The path of one of PostgreSQL's server programs, such as `initdb`."""
     if path := find(f"/usr/lib/postgresql/*/bin/{program}", program):

@@ -84,6 +84,9 @@ TOOLS = {
     # Few tests need these: without them they fail, and all others run.
     "rclone": machine.rclone,
     "nginx": machine.nginx,
+    "wget": machine.wget,
+    "aria2": machine.aria2,
+    "ffmpeg": lambda: machine.ffmpeg("ffprobe"),
     "systemd": machine.systemd_analyze,
 }
 

@@ -2,10 +2,10 @@
 
 TRIALS (20) of them by random numbers from SEED (the time; it is printed, so that a run can be made again), turn by turn
 on SQLite and on PostgreSQL; then long outages, each on a server of its own, side by side; then talks at random
-on the upload socket, held against a model; then as many ZIPs whose download breaks again and again; then as many
-uploads to Google Drive with its faults mixed by chance, and as many kills in the middle of one; then a crowd on several
-workers while those, Redis and PostgreSQL are killed and stopped. SERVER is passed on. The same code runs in the tests
-with smaller numbers.
+on the upload socket, held against a model; then as many ZIPs and as many files whose download breaks again and again;
+then as many uploads to Google Drive with its faults mixed by chance, as many kills in the middle of one, and as many
+downloads from there that break; then a crowd on several workers while those, Redis and PostgreSQL are killed and
+stopped. SERVER is passed on. The same code runs in the tests with smaller numbers.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from devtools import blows, drive_trials, fleet_trials, wire_model, zip_trials
+from devtools import blows, download_trials, drive_trials, fleet_trials, wire_model, zip_trials
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
@@ -282,6 +282,7 @@ FAILURES = (
     TrialFailedError,
     DriveTrialFailedError,
     ZipTrialFailedError,
+    download_trials.DownloadTrialFailedError,
     fleet_trials.FleetTrialFailedError,
     AssertionError,
 )
@@ -322,12 +323,18 @@ def main() -> int:
                 zips = asyncio.run(zip_trials.run(ground.server, ground.client, trials, seed))
                 nothing_is_left_to_mend(ground.server)
             print(f"{zips.trials} ZIPs broken again and again, all equal: {zips}", flush=True)
+            with ground_of(Path(data, "downloads")) as ground:
+                taken = asyncio.run(download_trials.run(ground.server, ground.client, trials, seed))
+                nothing_is_left_to_mend(ground.server)
+            print(f"{taken.trials} downloads broken again and again, all equal: {taken}", flush=True)
             site = Site(Path(data, "drive"), accounts=2)
             try:
                 mixed = asyncio.run(drive_trials.run(site, trials, seed))
                 print(f"{mixed.trials} trials on Drive passed: {mixed}", flush=True)
                 killed = asyncio.run(drive_trials.kill_again_and_again(site, trials, seed))
                 print(f"{killed.trials} kills in mid-file on Drive passed, all equal: {killed}", flush=True)
+                taken = asyncio.run(download_trials.run_on_drive(site, trials, seed))
+                print(f"{taken.trials} downloads from Drive broken again and again, all equal: {taken}", flush=True)
             finally:
                 site.stop()
             with fleet_trials.fleet_of(Path(data, "fleet"), fleet_trials.LONG) as fleet:

@@ -20,7 +20,7 @@ from uploads import announcing, links, services, strict_json
 from uploads.answers import ERRORS, announcements, meta_of, new_upload
 from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
-from uploads.errors import Gone, InvalidRequest, WrongState, every_error
+from uploads.errors import Gone, InvalidRequest, Unauthorized, WrongState, every_error
 from uploads.models import StoredFile
 from uploads.openapi import DescribedAPI
 from uploads.people import authorise, caller_of, refuse_foreign, refuse_forged, request_key
@@ -35,6 +35,7 @@ from uploads.schemas import (
     StatusOut,
     timestamp,
 )
+from uploads.sharing.access import admit
 from uploads.shown import look, true_facts
 from uploads.slots.manager import TicketView
 from uploads.states import Status as State
@@ -198,12 +199,13 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
     """The bytes of a completed file, whole or one range of them."""
     try:
         file = await _downloadable(file_id)
-    except (Gone, WrongState):
+        access = await admit(request, file)
+        return await stream.respond(request, file, store_of(file), access)
+    except (Gone, Unauthorized, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
-            # A person followed a link: the file's page says the same in words.
+            # A person followed a link: the file's page says the same in words, and asks for the password.
             return HttpResponseRedirect(links.share_path(file_id))
         raise
-    return await stream.respond(request, file, store_of(file))
 
 
 async def _downloadable(file_id: str) -> StoredFile:

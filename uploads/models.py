@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from uploads.drive_models import DriveAccount, DriveBooking, DriveHour, DriveUpload, StorageCircuit  # noqa: F401 - Django finds tables here
+from uploads.sharing.models import CountedDownload, ShareControls  # noqa: F401 - as above
 from uploads.states import Status, status_at
 
 STATUS_CHOICES = [
@@ -22,7 +23,7 @@ STATUS_CHOICES = [
 ]
 
 
-class Batch(models.Model):
+class Batch(ShareControls):
     """Files that were announced together and are passed on by one link. It stays when they are gone, as history."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -50,7 +51,7 @@ class Batch(models.Model):
         return self.title or str(self.pk)
 
 
-class StoredFile(models.Model):
+class StoredFile(ShareControls):
     """One file that somebody sends: announced, uploaded, stored, and in the end gone. Sizes are in bytes."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -137,7 +137,7 @@ async def authorise(request: HttpRequest, file: StoredFile) -> None:
     A token that was sent decides alone, whatever cookies come along. A sender who was blocked stays so without their
     session, and at another address. Raises `Unauthorized` or `Forbidden`.
     """
-    token = _bearer_token(request)
+    token = bearer_token(request)
     if token is None:
         await _authorise_by_cookie(request, file)
     elif not token_matches(file, token):
@@ -147,7 +147,7 @@ async def authorise(request: HttpRequest, file: StoredFile) -> None:
 
 async def authorise_batch(request: HttpRequest, batch: Batch) -> None:
     """As `authorise`; the token of any of its uploads is good for the batch."""
-    token = _bearer_token(request)
+    token = bearer_token(request)
     if token is None:
         await _authorise_by_cookie(request, batch)
     elif not await batch.files.filter(token_digest=tokens.digest(token)).aexists():
@@ -155,7 +155,8 @@ async def authorise_batch(request: HttpRequest, batch: Batch) -> None:
     await refuse_blocked(batch.person)
 
 
-def _bearer_token(request: HttpRequest) -> str | None:
+def bearer_token(request: HttpRequest) -> str | None:
+    """The token that a program sent; None where it sent none."""
     scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None  # another scheme belongs to a proxy before us
 

@@ -1,7 +1,9 @@
 """Bytes that never change under their ETag as an HTTP answer: all of them, one range, or none (RFC 9110)."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
@@ -10,6 +12,7 @@ from uploads.delivery.lasting import held_by
 from uploads.delivery.line import line
 from uploads.delivery.ranges import ByteRange, Outcome
 from uploads.errors import PreconditionFailed, RangeInvalid
+from uploads.sharing.access import Access
 
 # What RFC 9110, 15.4.5 wants of a 304; the rest is about bytes that do not come.
 OF_A_304 = ("ETag", "Last-Modified", "Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
@@ -34,11 +37,12 @@ class Whole:
     hand_over: HandOver | None = None
 
 
-async def respond(request: HttpRequest, whole: Whole) -> HttpResponseBase:
-    """The answer to a GET or HEAD, once it may stream.
+async def respond(request: HttpRequest, whole: Whole, access: Access, files: Sequence[UUID] = ()) -> HttpResponseBase:
+    """The answer to a GET or HEAD, once it may stream. A GET that gives bytes is counted, for each of `files` as well.
 
-    Raises `PreconditionFailed`, `RangeInvalid`, `RateLimited`, and what `read` raises. A fault in mid-stream raises
-    out of the body, so that the connection breaks and nobody takes a part for the whole.
+    Raises `PreconditionFailed`, `RangeInvalid`, `RateLimited`, `Gone` where no more downloads are allowed, and what
+    `read` raises. A fault in mid-stream raises out of the body, so that the connection breaks and nobody takes a part
+    for the whole.
     """
     headers, size = whole.headers, whole.size
     match ranges.conditions(request.headers, headers["ETag"], whole.modified):
@@ -49,15 +53,18 @@ async def respond(request: HttpRequest, whole: Whole) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(headers=headers | {"Content-Length": str(size)})
     wanted = _range_of(request, whole)
-    if whole.hand_over is not None and (wanted or "Range" not in request.headers):
-        # What is no range to us may be one to others.
-        return await whole.hand_over(headers)
+    # What is no range to us may be one to others; and they do not tell how much of it they gave.
+    if whole.hand_over is not None and (wanted or "Range" not in request.headers) and not access.is_limited:
+        answer = await whole.hand_over(headers)
+        await access.count_elsewhere(is_range=wanted is not None)
+        return answer
     start, length, status = (wanted.start, wanted.length, 206) if wanted else (0, size, 200)
     headers = headers | {"Content-Length": str(length)}
     if wanted:
         headers["Content-Range"] = f"bytes {wanted.start}-{wanted.end}/{size}"
     await line().enter(request)
-    blocks = await whole.read(start, length)
+    read = partial(whole.read, start, length)
+    blocks = await access.counted(read, length, size=size, is_range=wanted is not None, files=files)
     if (held := held_by(getattr(request, "scope", {}))) is not None:
         held.push_async_callback(blocks.aclose)  # it ends with the answer at the latest
     return StreamingHttpResponse(blocks, status=status, headers=headers)

@@ -8,15 +8,17 @@ from django.utils.http import content_disposition_header, http_date
 
 from uploads.delivery import accel, kinds, parts
 from uploads.models import StoredFile
+from uploads.sharing.access import Access
 from uploads.storage.base import Store
 
 
-async def respond(request: HttpRequest, file: StoredFile, store: Store) -> HttpResponseBase:
+async def respond(request: HttpRequest, file: StoredFile, store: Store, access: Access) -> HttpResponseBase:
     """The answer to a GET or HEAD of a completed file. Raises what `parts.respond` does, and a `StorageError`."""
     modified = int((file.completed_at or file.created_at).timestamp())
     read = partial(store.read, str(file.pk), size=file.size)
     hand_over = partial(accel.respond, store, file) if accel.can_serve(request, store) else None
-    return await parts.respond(request, parts.Whole(file.size, _headers(file, modified), read, modified, hand_over))
+    whole = parts.Whole(file.size, _headers(file, modified), read, modified, hand_over)
+    return await parts.respond(request, whole, access)
 
 
 def _headers(file: StoredFile, modified: int) -> dict[str, str]:

@@ -1,0 +1,224 @@
+"""May whoever asks have this file or batch? Every door that gives bytes or facts asks here, and downloads are counted.
+
+    access = await admit(request, file)  # raises Unauthorized, Gone
+    body = await access.counted(read, length, size=file.size, is_range=False)  # raises Gone
+
+The sender is never locked out, and never counted. How far a file came (uploading, expired, deleted) is not asked here.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from uploads import services, tokens
+from uploads.errors import Gone, Unauthorized
+from uploads.models import Batch, StoredFile
+from uploads.people import Caller, bearer_token, caller_of
+from uploads.sharing import counting, rules, unlocking
+from uploads.sharing.counting import REVOKED, USED_UP, Counted, Wanted
+from uploads.states import Status
+
+LOCKED = _("This is protected by a password.")
+CHANGED = _("The sender has changed who may have this.")
+# A door that is shut while a download runs ends it within this time.
+LOOK_AGAIN_SECONDS = 5.0
+
+Read = Callable[[], Awaitable[AsyncIterator[bytes]]]
+
+
+class Body:
+    """The blocks of a download that is counted, for a `StreamingHttpResponse`, which closes it when it is over."""
+
+    def __init__(self, blocks: AsyncGenerator[bytes]) -> None:
+        self._blocks, self._loop = blocks, asyncio.get_running_loop()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._blocks
+
+    def close(self) -> None:
+        """Have it come to its end, also where nobody asked for a block; from any thread."""
+        asyncio.run_coroutine_threadsafe(self._blocks.aclose(), self._loop)
+
+
+_given_up: set[asyncio.Task[Body]] = set()  # the loop itself keeps no hold of its tasks
+
+
+def _take_back(begun: asyncio.Task[Body]) -> None:
+    _given_up.discard(begun)
+    if not begun.cancelled() and begun.exception() is None:
+        begun.result().close()
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one who asks may have of a file or a batch that was neither withdrawn nor used up.
+
+    `lock` is the hash of the password that it has, or empty; `recipient` a digest that stands for whoever asks.
+    """
+
+    subject: StoredFile | Batch
+    is_sender: bool
+    lock: str
+    is_unlocked: bool
+    recipient: str
+
+    @property
+    def is_locked(self) -> bool:
+        """A password is missing: nothing but id, state, expiry and this may be told."""
+        return bool(self.lock) and not self.is_unlocked and not self.is_sender
+
+    async def counted(
+        self, read: Read, length: int, *, size: int, is_range: bool, files: Sequence[UUID] = ()
+    ) -> AsyncIterable[bytes]:
+        """The `length` bytes that `read` begins to read, as one counted download or as a further part of one.
+
+        `size` is that of the whole file, or of the ZIP with these `files`. A download of which no byte began is not
+        counted in the end; what is withdrawn meanwhile breaks off. Raises `Gone` where no more are allowed, and what
+        `read` raises.
+        """
+        if self.is_sender:
+            return await read()
+        wanted = Wanted(self.subject, size, self.recipient, tuple(files))
+        begun = asyncio.create_task(self._begun(read, wanted, length, is_range=is_range))
+        try:
+            return await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            # The client went away: it is counted to the end, and then taken back.
+            _given_up.add(begun)
+            begun.add_done_callback(_take_back)
+            raise
+
+    @property
+    def is_limited(self) -> bool:
+        """Each download matters, and is to be counted by the bytes that are given."""
+        return not self.is_sender and self.subject.max_downloads is not None
+
+    async def count_elsewhere(self, *, is_range: bool) -> None:
+        """Count what another program gives out in our place; every range of a day is the same download then."""
+        if not self.is_sender and self.is_counted:
+            await database_sync_to_async(counting.begin)(Wanted(self.subject, 1, self.recipient), 0, is_range=is_range)
+
+    async def _begun(self, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> Body:
+        first = min(length, rules.step(wanted.size))
+        counted = await database_sync_to_async(counting.begin)(wanted, first, is_range=is_range)
+        blocks = self._given(read, counted, length)
+        # Only a generator that has begun comes to its end when it is closed or dropped.
+        await anext(blocks)
+        return Body(blocks)
+
+    async def _given(self, read: Read, counted: Counted, length: int) -> AsyncGenerator[bytes]:
+        loop = asyncio.get_running_loop()
+        sent, is_whole = 0, False
+        try:
+            blocks = cast("AsyncGenerator[bytes]", await read())
+            yield b""
+            look_at = loop.time() + LOOK_AGAIN_SECONDS
+            async with contextlib.aclosing(blocks):
+                async for block in blocks:
+                    if loop.time() >= look_at:
+                        await database_sync_to_async(self._look_again)(counted.wanted.files)
+                        look_at = loop.time() + LOOK_AGAIN_SECONDS
+                    if counted.given + len(block) > counted.noted:
+                        more = max(len(block), min(rules.step(counted.wanted.size), length - sent))
+                        await database_sync_to_async(counting.note_more)(counted, more)
+                    sent += len(block)
+                    counted.given += len(block)
+                    yield block
+            is_whole = True
+        finally:
+            end = database_sync_to_async(counting.end)(counted, began=is_whole or sent > 0)
+            await services.carried_through(end)
+
+    def _look_again(self, files: Sequence[UUID]) -> None:
+        """Raise `Gone` where it was withdrawn or deleted, or has another password, since it was admitted."""
+        if isinstance(self.subject, Batch):
+            batch = Batch.objects.get(pk=self.subject.pk)
+            revoked = StoredFile.objects.filter(pk__in=files).exclude(revoked_at=None)
+            withdrawn = bool(batch.revoked_at) or revoked.exists()
+            lock = batch.password_hash
+        else:
+            file = StoredFile.objects.select_related("batch").get(pk=self.subject.pk)
+            withdrawn = _is_withdrawn(file) or file.status == Status.DELETED
+            lock = _lock_of(file)
+        if withdrawn:
+            raise Gone(REVOKED)
+        if lock and lock != self.lock:
+            raise Gone(CHANGED)
+
+
+async def look(request: HttpRequest, subject: StoredFile | Batch) -> Access:
+    """Who asks, and what they may have. Raises `Gone` for what was withdrawn, or downloaded as often as was allowed."""
+    await _with_batch(subject)
+    caller = await caller_of(request)
+    is_sender = await _is_sender(request, caller, subject)
+    lock = _lock_of(subject)
+    unlocked = _unlocked(request, subject) if lock else ""
+    recipient = tokens.digest(unlocked or caller.visitor or caller.person.key)
+    if not is_sender:
+        if _is_withdrawn(subject):
+            raise Gone(REVOKED)
+        if rules.is_used_up(subject.downloads, subject.max_downloads) and not await database_sync_to_async(
+            counting.is_running
+        )(subject.pk, recipient):
+            raise Gone(USED_UP)
+    return Access(subject, is_sender, lock, bool(unlocked), recipient)
+
+
+async def admit(request: HttpRequest, subject: StoredFile | Batch) -> Access:
+    """As `look`; raises `Unauthorized` where it is locked."""
+    access = await look(request, subject)
+    if access.is_locked:
+        raise Unauthorized(LOCKED, password_required=True)
+    return access
+
+
+async def _with_batch(subject: StoredFile | Batch) -> None:
+    if isinstance(subject, StoredFile) and subject.batch_id and not StoredFile.batch.is_cached(subject):
+        subject.batch = await Batch.objects.aget(pk=subject.batch_id)
+
+
+async def _is_sender(request: HttpRequest, caller: Caller, subject: StoredFile | Batch) -> bool:
+    if caller.owns(subject):
+        return True
+    token = bearer_token(request)
+    if not token:
+        return False
+    if isinstance(subject, StoredFile):
+        return services.token_matches(subject, token)
+    return await subject.files.filter(token_digest=tokens.digest(token)).aexists()
+
+
+def _lock_of(subject: StoredFile | Batch) -> str:
+    if isinstance(subject, Batch):
+        return subject.password_hash
+    return rules.lock_of(subject.password_hash, subject.batch.password_hash if subject.batch else "")
+
+
+def _is_withdrawn(subject: StoredFile | Batch) -> bool:
+    if subject.revoked_at:
+        return True
+    return isinstance(subject, StoredFile) and bool(subject.batch and subject.batch.revoked_at)
+
+
+def _unlocked(request: HttpRequest, subject: StoredFile | Batch) -> str:
+    """The unlocking that came with the request, as a token or as a cookie; empty where none is good here.
+
+    That of a batch opens those of its files that have no password of their own.
+    """
+    lock = _lock_of(subject)
+    opened_by = [subject.pk]
+    if isinstance(subject, StoredFile) and subject.batch_id and not subject.password_hash:
+        opened_by.append(subject.batch_id)
+    bearer = bearer_token(request)
+    for pk in opened_by:
+        for token in (bearer, unlocking.cookie_of(request, pk)):
+            if token and (key := unlocking.key_of(token, pk, lock)):
+                return f"unlocked {key}"
+    return ""

@@ -1,0 +1,124 @@
+"""Downloads are counted here: one UPDATE with its condition each, so that no race gives more than was allowed.
+
+Synchronous; `access` wraps it. A whole download always counts; one of a range belongs to a download of the same
+recipient that was counted before, while that was not given too often.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from uploads.errors import Gone
+from uploads.models import Batch, CountedDownload, StoredFile
+from uploads.sharing import rules
+
+REVOKED = _("The sender has withdrawn this link.")
+USED_UP = _("This was downloaded as often as its sender allowed.")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody wants to download: a file, or the ZIP of a batch with these `files`; `size` is all of it."""
+
+    subject: StoredFile | Batch
+    size: int
+    recipient: str
+    files: tuple[UUID, ...] = ()
+
+
+@dataclass
+class Counted:
+    """A download under way: the row that it belongs to, the bytes noted there beforehand, and those given of them."""
+
+    wanted: Wanted
+    row: int
+    made: bool  # it was counted for this request, not for one before
+    noted: int
+    given: int = 0
+
+
+def begin(wanted: Wanted, noted: int, *, is_range: bool) -> Counted:
+    """Count a download, or find the one that this is a further part of; `noted` bytes of it are about to be given.
+
+    Raises `Gone` where no more are allowed.
+    """
+    with transaction.atomic():
+        if is_range and (row := _running(wanted)) is not None:
+            CountedDownload.objects.filter(pk=row).update(given=F("given") + noted)
+            return Counted(wanted, row, made=False, noted=noted)
+        return Counted(wanted, _count(wanted, noted), made=True, noted=noted)
+
+
+def is_running(subject: UUID, recipient: str) -> bool:
+    """Whether this recipient has a download of the file or batch that was counted, and can be resumed."""
+    return _resumable(subject, recipient).exists()
+
+
+def _running(wanted: Wanted) -> int | None:
+    # Ranges that come at once wait here for the first of them to be counted.
+    subject = wanted.subject
+    type(subject)._default_manager.select_for_update().filter(pk=subject.pk).values_list("pk").first()
+    rows = _resumable(subject.pk, wanted.recipient).filter(given__lt=rules.JOINED_UP_TO * wanted.size)
+    return rows.order_by("-begun_at").values_list("pk", flat=True).first()
+
+
+def _resumable(subject: UUID, recipient: str) -> models.QuerySet[CountedDownload]:
+    since = timezone.now() - rules.RESUMABLE
+    return CountedDownload.objects.filter(subject=subject, recipient=recipient, begun_at__gt=since)
+
+
+def _count(wanted: Wanted, noted: int) -> int:
+    """One more for the subject, and for each of the ZIP's files; none of them where one of them allows no more."""
+    subject = wanted.subject
+    if not _one_more(type(subject)._default_manager.filter(pk=subject.pk)):
+        revoked = type(subject)._default_manager.filter(pk=subject.pk, revoked_at__isnull=False).exists()
+        raise Gone(REVOKED if revoked else USED_UP)
+    if wanted.files and _one_more(StoredFile.objects.filter(pk__in=wanted.files)) != len(wanted.files):
+        raise Gone(USED_UP)  # the caller's transaction takes back what was counted
+    row = CountedDownload.objects.create(
+        subject=subject.pk, recipient=wanted.recipient, begun_at=timezone.now(), given=noted
+    )
+    return int(row.pk)
+
+
+def _one_more(rows: models.QuerySet) -> int:
+    left = Q(max_downloads=None) | Q(downloads__lt=F("max_downloads"))
+    return rows.filter(left, revoked_at=None).update(downloads=F("downloads") + 1)
+
+
+def note_more(counted: Counted, more: int) -> None:
+    """So many further bytes are about to be given. What was given too often already counts once more, or is `Gone`."""
+    rows = CountedDownload.objects.filter(pk=counted.row, given__lt=rules.GIVEN_UP_TO * counted.wanted.size)
+    with transaction.atomic():
+        if rows.update(given=F("given") + more):
+            counted.noted += more
+            return
+        again = _count(counted.wanted, more)
+    counted.row, counted.made, counted.noted, counted.given = again, True, more, 0
+
+
+def end(counted: Counted, *, began: bool) -> None:
+    """The download ended: what was noted and not given is taken back, and the count with it where no byte began."""
+    with transaction.atomic():
+        rows = CountedDownload.objects.filter(pk=counted.row)
+        # Where another connection has joined it, it goes on.
+        if not began and counted.made and rows.filter(given=counted.noted).delete()[0]:
+            _one_less(type(counted.wanted.subject)._default_manager.filter(pk=counted.wanted.subject.pk))
+            if counted.wanted.files:
+                _one_less(StoredFile.objects.filter(pk__in=counted.wanted.files))
+        elif counted.given < counted.noted:
+            rows.update(given=F("given") - (counted.noted - counted.given))
+
+
+def _one_less(rows: models.QuerySet) -> None:
+    rows.filter(downloads__gt=0).update(downloads=F("downloads") - 1)
+
+
+def forget(*, dry_run: bool = False) -> int:
+    """Remove what nobody can resume any more; returns how many."""
+    rows = CountedDownload.objects.filter(begun_at__lte=timezone.now() - 2 * rules.RESUMABLE)
+    return rows.count() if dry_run else rows.delete()[0]

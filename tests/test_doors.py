@@ -95,6 +95,10 @@ DOORS = [
     Door("GET /static/uploads/favicon.svg", "always"),
     Door("POST /api/v1/upload/cancel/{pending}", "change"),
     Door("POST /api/v1/batch/cancel/{batch}", "change"),
+    Door("PATCH /api/v1/files/{finished}", "change"),
+    Door("PATCH /api/v1/batch/{batch}", "change"),
+    Door("POST /api/v1/files/{finished}/unlock", "unlock", (409, "wrong_state")),
+    Door("POST /api/v1/batch/{batch}/unlock", "unlock", (409, "wrong_state")),
     Door("DELETE /api/v1/files/{finished}", "change", 204),
     Door("POST /accounts/logout/", "page", 403),  # the last, since it ends a session that may be there
 ]
@@ -111,6 +115,7 @@ async def knock(server: ServerProcess, door: Door, who: Who, things: Things) -> 
         # No cookie opens an upload's socket.
         return await knock_at_socket(server, path, who, bearer.get("Authorization", f" {own}").partition(" ")[2])
     body = {"json": ANNOUNCE["batch" in path]} if door.kind == "announce" else {}
+    body |= {"json": {"password": "x"}} if door.kind == "unlock" else {"json": {}} if method == "PATCH" else {}
     async with (
         aiohttp.ClientSession(server.url) as http,
         http.request(method, path, headers=who.headers | bearer, allow_redirects=False, **body) as answer,
@@ -151,7 +156,7 @@ async def knock_at_socket(server: ServerProcess, path: str, who: Who, token: str
 
 # --- The table ---------------------------------------------------------------------------------------------------
 
-KINDS = ("announce", "look", "read", "page", "socket", "live", "always", "change")
+KINDS = ("announce", "look", "read", "page", "socket", "live", "always", "change", "unlock")
 OPEN = "open"  # the door answers as to a welcome guest
 FORBIDDEN, UNAUTHORIZED = (403, "forbidden"), (401, "unauthorized")
 
@@ -162,14 +167,20 @@ def cells(**refusals: Any) -> Cells:
     return dict.fromkeys(KINDS, OPEN) | refusals
 
 
-FOREIGN = cells(announce=FORBIDDEN, change=FORBIDDEN, socket=403, live=403)
+FOREIGN = cells(announce=FORBIDDEN, change=FORBIDDEN, unlock=FORBIDDEN, socket=403, live=403)
 NO_SECRET = cells(announce=FORBIDDEN, change=FORBIDDEN)
 STRANGE_TOKEN = cells(look=UNAUTHORIZED, change=UNAUTHORIZED, socket=(1008, "unauthorized"))
 BLOCKED = cells(
-    announce=FORBIDDEN, look=FORBIDDEN, read=FORBIDDEN, page=403, socket=(1008, "forbidden"), change=FORBIDDEN
+    announce=FORBIDDEN,
+    look=FORBIDDEN,
+    read=FORBIDDEN,
+    page=403,
+    socket=(1008, "forbidden"),
+    change=FORBIDDEN,
+    unlock=FORBIDDEN,
 )
 AWAY = (503, "maintenance")
-SHUT = cells(announce=AWAY, look=AWAY, read=AWAY, page=503, socket=(1013, "maintenance"), change=AWAY)
+SHUT = cells(announce=AWAY, look=AWAY, read=AWAY, page=503, socket=(1013, "maintenance"), change=AWAY, unlock=AWAY)
 
 TABLE: dict[str, Cells] = {
     "a welcome guest": cells(),

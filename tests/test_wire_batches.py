@@ -257,10 +257,11 @@ async def test_a_thousand_files_of_a_real_folder_fit_into_a_body(client: Client)
         ({"files": [{}]}, "files.0.filename"),
         ({"files": [*files(1, 1, 1), {"filename": "", "size": 1}]}, "files.3.filename"),
         ({"files": [*files(1), {"filename": "a", "size": "1"}]}, "files.1.size"),
-        ({"files": [{"filename": "a", "size": 1, "password": "x"}]}, "files.0.password"),
-        ({"files": files(1), "password": "x"}, "password"),
+        ({"files": [{"filename": "a", "size": 1, "password": " "}]}, "files.0.password"),
+        ({"files": files(1), "password": ""}, "password"),
+        ({"files": [{"filename": "a", "size": 1, "password": f"{number}"} for number in range(21)]}, "password"),
         ({"files": files(1), "expires_in": 1}, "expires_in"),
-        ({"files": files(1), "max_downloads": 1}, "max_downloads"),
+        ({"files": files(1), "max_downloads": 1_000_001}, "max_downloads"),
         ({"files": files(1), "title": "x" * 256}, "title"),
         ({"files": files(1), "title": 5}, "title"),
         ({"files": files(1), "title": "\ud800"}, "title"),
@@ -547,10 +548,15 @@ async def test_the_link_goes_by_the_public_address_where_there_is_one(
 
 async def test_the_openapi_page_tells_of_the_calls_on_batches(client: Client) -> None:
     _, _, schema = await raw(client, "GET", "/api/openapi.json")
-    assert {"/api/v1/batch/initiate", "/api/v1/batch/{batch_id}", "/api/v1/batch/cancel/{batch_id}"} <= set(
-        schema["paths"]
-    )
+    assert {
+        "/api/v1/batch/initiate",
+        "/api/v1/batch/{batch_id}",
+        "/api/v1/batch/cancel/{batch_id}",
+        "/api/v1/batch/{batch_id}/unlock",
+    } <= set(schema["paths"])
+    assert {"get", "patch"} == set(schema["paths"]["/api/v1/batch/{batch_id}"])
     batch_in = schema["components"]["schemas"]["BatchIn"]["properties"]["files"]
     assert (batch_in["minItems"], batch_in["maxItems"]) == (1, 1000)
     answers = schema["paths"]["/api/v1/batch/{batch_id}"]["get"]["responses"]
-    assert answers["200"]["content"]["application/json"]["schema"]["$ref"].endswith("BatchOut")
+    told = answers["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [one["$ref"].rpartition("/")[2] for one in told] == ["BatchOut", "BatchLockedOut"]

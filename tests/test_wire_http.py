@@ -120,9 +120,11 @@ async def test_a_type_that_the_operator_does_not_want_is_refused_by_name(client:
         ({"filename": "a", "size": 1, "sha256": "abc"}, "sha256"),
         ({"filename": "a", "size": 1, "content_type": "no type"}, "content_type"),
         ({"filename": "a", "size": 1, "content_type": "text/html\r\nX: y"}, "content_type"),
-        ({"filename": "a", "size": 1, "password": "secret"}, "password"),
-        ({"filename": "a", "size": 1, "max_downloads": 1}, "max_downloads"),
-        ({"filename": "a", "size": 1, "expires_in": 60}, "expires_in"),
+        ({"filename": "a", "size": 1, "password": ""}, "password"),
+        ({"filename": "a", "size": 1, "password": " \t"}, "password"),
+        ({"filename": "a", "size": 1, "password": "x" * 257}, "password"),
+        ({"filename": "a", "size": 1, "max_downloads": 0}, "max_downloads"),
+        ({"filename": "a", "size": 1, "expires_in": 59}, "expires_in"),
     ],
 )
 async def test_a_bad_field_is_named(client: Client, body: dict[str, Any], field: str) -> None:
@@ -543,6 +545,7 @@ async def test_the_openapi_page_knows_every_call(client: Client) -> None:
         "/api/v1/upload/cancel/{file_id}",
         "/api/v1/upload/quota-info",
         "/api/v1/files/{file_id}/meta",
+        "/api/v1/files/{file_id}/unlock",
         "/api/v1/files/{file_id}",
         "/api/v1/files",
         "/api/v1/download/stream/{file_id}",

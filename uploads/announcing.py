@@ -18,8 +18,10 @@ from quotas.rules import Person
 from uploads import tokens
 from uploads.errors import AtFault, DailyLimitExceeded, FileTooLarge, FileTypeBlocked, StorageFull
 from uploads.idempotency import RequestKey, once
-from uploads.lifecycle import retention_end
+from uploads.lifecycle import kept_until
 from uploads.models import Batch, FileEvent, StoredFile
+from uploads.sharing import wishes as wished
+from uploads.sharing.wishes import Wishes
 from uploads.states import Status
 from uploads.storage import get_store
 
@@ -35,6 +37,7 @@ class NewUpload:
     content_type: str = ""
     sha256: str = ""
     path: str = ""
+    wishes: Wishes = wished.NONE
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,18 @@ async def initiate(new: NewUpload, sender: Sender, idempotency: RequestKey | Non
 
 
 async def initiate_batch(
-    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: RequestKey | None = None
+    new: Sequence[NewUpload],
+    title: str,
+    sender: Sender,
+    idempotency: RequestKey | None = None,
+    wishes: Wishes = wished.NONE,
 ) -> tuple[Batch, list[Announced]]:
     """Announce files that belong together, as `initiate` does each: all of them, in their order, or none.
 
-    Where limits refuse, the error names the files that are to blame.
+    `wishes` are those for the whole batch. Where limits refuse, the error names the files that are to blame.
     """
     room = await get_store().room()
-    return await database_sync_to_async(_initiate_batch)(new, title, sender, idempotency, room)
+    return await database_sync_to_async(_initiate_batch)(new, title, sender, idempotency, room, wishes)
 
 
 def _initiate(new: NewUpload, sender: Sender, idempotency: RequestKey | None, room: int | None) -> Announced:
@@ -80,7 +87,12 @@ def _initiate(new: NewUpload, sender: Sender, idempotency: RequestKey | None, ro
 
 
 def _initiate_batch(
-    new: Sequence[NewUpload], title: str, sender: Sender, idempotency: RequestKey | None, room: int | None
+    new: Sequence[NewUpload],
+    title: str,
+    sender: Sender,
+    idempotency: RequestKey | None,
+    room: int | None,
+    wishes: Wishes = wished.NONE,
 ) -> tuple[Batch, list[Announced]]:
     def announce(key: str | None) -> tuple[Batch, list[Announced]]:
         batch = Batch(
@@ -90,6 +102,7 @@ def _initiate_batch(
             person=sender.person.key,
             idempotency_digest=key,
             created_at=timezone.now(),
+            **wishes.columns(),
         )
         return batch, _announce(new, sender, room, batch=batch)
 
@@ -139,7 +152,6 @@ def _announce(
         "quota_reserved": True,
         "created_at": now,
         "upload_expires_at": now + timedelta(hours=settings.UPLOAD_EXPIRES_HOURS),
-        "expires_at": retention_end(now),
     }
     announced = [_announced(upload, position, fields) for position, upload in enumerate(new)]
     if batch:
@@ -161,8 +173,10 @@ def _announced(new: NewUpload, position: int, fields: Mapping[str, Any]) -> Anno
         content_type=new.content_type,
         expected_sha256=new.sha256,
         token_digest=tokens.digest(token),
+        **new.wishes.columns(),
         **fields,
     )
+    file.expires_at = kept_until(file, file.created_at)
     return file, token
 
 

@@ -12,15 +12,17 @@ from quotas import services as quotas
 from uploads import links
 from uploads.announcing import Announced, NewUpload
 from uploads.errors import every_error
+from uploads.models import Batch, StoredFile
 from uploads.people import Caller
 from uploads.schemas import InitiateIn, ProblemOut, timestamp
+from uploads.sharing.wishes import Wishes
 from uploads.shown import Facts, look
 
 ERRORS = dict.fromkeys(sorted({e.http_status for e in every_error().values() if e.http_status}), ProblemOut)
 
 
-def new_upload(payload: InitiateIn, path: str = "") -> NewUpload:
-    return NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "", path)
+def new_upload(payload: InitiateIn, wishes: Wishes, path: str = "") -> NewUpload:
+    return NewUpload(payload.filename, payload.size, payload.content_type or "", payload.sha256 or "", path, wishes)
 
 
 async def announcements(request: HttpRequest, caller: Caller, announced: Sequence[Announced]) -> list[dict[str, Any]]:
@@ -49,7 +51,28 @@ async def announcements(request: HttpRequest, caller: Caller, announced: Sequenc
     ]
 
 
-def meta_of(facts: Facts) -> dict[str, Any]:
+def locked(file: StoredFile, state: str) -> dict[str, Any]:
+    """All that is told of a file whose password was not given."""
+    return {
+        "file_id": str(file.pk),
+        "status": state,
+        "password_required": True,
+        "expires_at": timestamp(file.expires_at),
+    }
+
+
+def controls_of(subject: StoredFile | Batch) -> dict[str, Any]:
+    """For the sender alone."""
+    return {
+        "password": bool(subject.password_hash),
+        "max_downloads": subject.max_downloads,
+        "downloads": subject.downloads,
+        "expires_in": subject.expires_in,
+        "revoked": subject.revoked_at is not None,
+    }
+
+
+def meta_of(facts: Facts, *, has_password: bool) -> dict[str, Any]:
     """The public facts of a file; never who sent it, nor which batch it belongs to."""
     file = facts.file
     return {
@@ -63,5 +86,5 @@ def meta_of(facts: Facts) -> dict[str, Any]:
         "created_at": timestamp(file.created_at),
         "expires_at": timestamp(file.expires_at),
         "download_url": links.download_path(file.pk),
-        "password_required": False,
+        "password_required": has_password,
     }

@@ -17,7 +17,7 @@ from ninja.parser import Parser
 
 from quotas import services as quotas
 from uploads import announcing, links, services, strict_json
-from uploads.answers import ERRORS, announcements, meta_of, new_upload
+from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
 from uploads.errors import Gone, InvalidRequest, Unauthorized, WrongState, every_error
@@ -27,15 +27,21 @@ from uploads.people import authorise, caller_of, refuse_foreign, refuse_forged, 
 from uploads.problems import from_exception, problem
 from uploads.schemas import (
     CancelOut,
+    ChangeIn,
+    FileChangedOut,
     InitiateIn,
     InitiateOut,
+    LockedOut,
     MetaOut,
     MyFilesOut,
     QuotaInfo,
     StatusOut,
     timestamp,
 )
-from uploads.sharing.access import admit
+from uploads.sharing import access as sharing
+from uploads.sharing import controls
+from uploads.sharing.asked import change_of, wishes_of
+from uploads.sharing_api import router as sharing_router
 from uploads.shown import look, true_facts
 from uploads.slots.manager import TicketView
 from uploads.states import Status as State
@@ -77,6 +83,7 @@ def on_error(request: HttpRequest, error: Any) -> HttpResponse:
 for _error in (Exception, ValidationError, HttpError, Http404):  # for the last three the framework has its own
     api.add_exception_handler(_error, on_error)
 api.add_router("/v1", batch_router)
+api.add_router("/v1", sharing_router)
 
 
 @api.post("/v1/upload/initiate", response={200: InitiateOut, **ERRORS}, exclude_unset=True, tags=["upload"])
@@ -86,7 +93,9 @@ async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     caller = await caller_of(request)
     if caller.account_id is not None:
         refuse_forged(request)
-    announced = await announcing.initiate(new_upload(payload), caller.as_sender(), request_key(request, caller))
+    key = request_key(request, caller)
+    [wishes] = await wishes_of([payload], caller.person.key)
+    announced = await announcing.initiate(new_upload(payload, wishes), caller.as_sender(), key)
     [answer] = await announcements(request, caller, [announced])
     return answer
 
@@ -131,13 +140,29 @@ async def quota_info(request: HttpRequest) -> Any:
     return await database_sync_to_async(quotas.quota_info)(caller.person, timezone.now())
 
 
-@api.get("/v1/files/{file_id}/meta", response={200: MetaOut, **ERRORS}, tags=["files"])
-async def meta(request: HttpRequest, file_id: str) -> Any:
-    """The public facts of a file."""
+@api.get("/v1/files/{file_id}/meta", response={200: MetaOut | LockedOut, **ERRORS}, tags=["files"])
+async def meta(request: HttpRequest, file_id: str, response: HttpResponse) -> Any:
+    """The public facts of a file; before its password is given, only its id, state and expiry."""
+    response["Cache-Control"] = "no-store"
     file = await database_sync_to_async(services.find)(file_id)
     services.refuse_gone(file)
-    [facts] = await true_facts([file], await look([file]))
-    return meta_of(facts)
+    access = await sharing.look(request, file)
+    now = await look([file])
+    if access.is_locked:
+        return locked(file, now.state(file))
+    [facts] = await true_facts([file], now)
+    return meta_of(facts, has_password=bool(access.lock))
+
+
+@api.patch("/v1/files/{file_id}", response={200: FileChangedOut, **ERRORS}, tags=["files"])
+async def change_file(request: HttpRequest, file_id: str, payload: ChangeIn) -> Any:
+    """Change who may have a file, how often and how long. What is not named stays as it is."""
+    refuse_foreign(request)
+    file = await database_sync_to_async(services.find)(file_id)
+    await authorise(request, file)
+    change = await change_of(payload, (await caller_of(request)).person.key)
+    file = await database_sync_to_async(controls.change_file)(file.pk, change, "sender")
+    return {"file_id": str(file.pk), "expires_at": timestamp(file.expires_at), "controls": controls_of(file)}
 
 
 @api.delete("/v1/files/{file_id}", response={204: None, **ERRORS}, tags=["files"])
@@ -151,8 +176,9 @@ async def delete(request: HttpRequest, file_id: str) -> Any:
 
 
 @api.get("/v1/files", response={200: MyFilesOut, **ERRORS}, tags=["files"])
-async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
+async def my_files(request: HttpRequest, response: HttpResponse, cursor: str | None = None) -> Any:
     """The files that this account or this browser sent, newest first, 50 a page; those of a batch in their order."""
+    response["Cache-Control"] = "no-store"
     caller = await caller_of(request)
     if caller.account_id is None and not caller.visitor:
         return {"items": [], "next": None}
@@ -166,13 +192,15 @@ async def my_files(request: HttpRequest, cursor: str | None = None) -> Any:
     now = await look(page)
     origin = links.origin_of_request(request)
     items = [
-        meta_of(now.facts(file))
+        meta_of(now.facts(file), has_password=bool(file.password_hash or (file.batch and file.batch.password_hash)))
         | {
             "share_url": links.share_url(origin, file.pk),
             "upload_expires_at": timestamp(file.upload_expires_at),
             "batch_id": str(file.batch_id) if file.batch_id else None,
             "batch_url": links.batch_url(origin, file.batch_id) if file.batch_id else None,
             "batch_title": file.batch.title if file.batch else None,
+            "controls": controls_of(file),
+            "batch_controls": controls_of(file.batch) if file.batch else None,
         }
         for file in page[:PAGE_FILES]
     ]
@@ -199,7 +227,7 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
     """The bytes of a completed file, whole or one range of them."""
     try:
         file = await _downloadable(file_id)
-        access = await admit(request, file)
+        access = await sharing.admit(request, file)
         return await stream.respond(request, file, store_of(file), access)
     except (Gone, Unauthorized, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":

@@ -12,13 +12,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from ninja import Router
 
 from uploads import announcing, batches, links
-from uploads.answers import ERRORS, announcements, meta_of, new_upload
-from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchOut
+from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
+from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchLockedOut, BatchOut
 from uploads.delivery import zip_files, zip_stream
-from uploads.errors import Gone, WrongState
+from uploads.errors import Gone, Unauthorized, WrongState
+from uploads.models import Batch
 from uploads.people import authorise_batch, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.polled import Polled
-from uploads.schemas import timestamp
+from uploads.schemas import BatchChangedOut, ChangeIn, timestamp
+from uploads.sharing import controls
+from uploads.sharing.access import admit, look
+from uploads.sharing.asked import change_of, wishes_of
+from uploads.sharing.listing import allowed, seen, view_of, view_of_key
 from uploads.shown import Facts
 from uploads.states import Status
 
@@ -32,9 +37,10 @@ async def initiate_batch(request: HttpRequest, payload: BatchIn) -> Any:
     caller = await caller_of(request)
     if caller.account_id is not None:
         refuse_forged(request)
-    new = [new_upload(file, file.path or "") for file in payload.files]
     key = request_key(request, caller)
-    batch, announced = await announcing.initiate_batch(new, payload.title or "", caller.as_sender(), key)
+    of_batch, *of_files = await wishes_of([payload, *payload.files], caller.person.key)
+    new = [new_upload(file, wishes, file.path or "") for file, wishes in zip(payload.files, of_files, strict=True)]
+    batch, announced = await announcing.initiate_batch(new, payload.title or "", caller.as_sender(), key, of_batch)
     answers = await announcements(request, caller, announced)
     answer = {
         "batch_id": str(batch.pk),
@@ -45,33 +51,62 @@ async def initiate_batch(request: HttpRequest, payload: BatchIn) -> Any:
     return JsonResponse(answer)
 
 
-@router.get("/batch/{batch_id}", response={200: BatchOut, **ERRORS})
+@router.get("/batch/{batch_id}", response={200: BatchOut | BatchLockedOut, **ERRORS})
 async def batch_facts(request: HttpRequest, batch_id: str) -> Any:
-    """The public facts of a batch and of its files, in the sender's order; also while they are still coming."""
-    return HttpResponse(await _answers.get(batch_id.lower()), content_type="application/json")
+    """The public facts of a batch and of its files, in the sender's order; also while they are still coming.
+
+    Before its password is given, only its id, state and expiry.
+    """
+    batch = await database_sync_to_async(batches.find)(batch_id)
+    view = await view_of(request, await look(request, batch))
+    answer = HttpResponse(await _answers.get(f"{batch.pk} {view.key}"), content_type="application/json")
+    answer["Cache-Control"] = "no-store"
+    return answer
 
 
-async def _answer(batch_id: str) -> bytes:
-    facts = await batches.facts_of(batch_id)
-    answer = {
+async def _answer(key: str) -> bytes:
+    batch_id, _space, view_key = key.partition(" ")
+    view = view_of_key(view_key)
+    facts = seen(await batches.facts_of(batch_id), view)
+    answer: dict[str, Any] = {
         "batch_id": str(facts.batch.pk),
-        "title": facts.batch.title,
         "status": facts.status,
-        "total_size": facts.total_size,
-        "created_at": timestamp(facts.batch.created_at),
-        "files": [_file_in_batch(known) for known in facts.files],
+        "password_required": bool(facts.batch.password_hash),
+        "expires_at": timestamp(facts.expires_at),
     }
+    if not view.is_locked:
+        answer |= {
+            "title": facts.batch.title,
+            "total_size": facts.total_size,
+            "created_at": timestamp(facts.batch.created_at),
+            "files": [_file_in_batch(known, facts.batch) for known in facts.files],
+        }
     return json.dumps(answer).encode()
 
 
-_answers = Polled(_answer)  # everybody who has the link open asks again and again
+# Everybody who has the link open asks again and again; who sees something else has an answer of their own.
+_answers = Polled(_answer)
 
 
-def _file_in_batch(known: Facts) -> dict[str, Any]:
-    answer = meta_of(known) | {"path": known.file.path}
+def _file_in_batch(known: Facts, batch: Batch) -> dict[str, Any]:
+    if known.is_locked:
+        return locked(known.file, known.state)
+    has_password = bool(known.file.password_hash or batch.password_hash)
+    answer = meta_of(known, has_password=has_password) | {"path": known.file.path}
     if known.state == Status.DELETED:
         answer |= {"filename": "", "path": "", "content_type": "", "sha256": None}
     return answer
+
+
+@router.patch("/batch/{batch_id}", response={200: BatchChangedOut, **ERRORS})
+async def change_batch(request: HttpRequest, batch_id: str, payload: ChangeIn) -> Any:
+    """Change who may have a batch, how often its ZIP and how long its files. What is not named stays as it is."""
+    refuse_foreign(request)
+    batch = await database_sync_to_async(batches.find)(batch_id)
+    await authorise_batch(request, batch)
+    change = await change_of(payload, (await caller_of(request)).person.key)
+    batch = await database_sync_to_async(controls.change_batch)(batch.pk, change)
+    return {"batch_id": str(batch.pk), "controls": controls_of(batch)}
 
 
 @router.post("/batch/cancel/{batch_id}", response={200: BatchCancelOut, **ERRORS})
@@ -88,11 +123,12 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
     """The completed files of a batch and their `SHA256SUMS.txt` as one ZIP, whole or one range of it."""
     batch = await database_sync_to_async(batches.find)(batch_id)
     try:
-        files = await zip_files.complete_files(batch)
-    except (Gone, WrongState):
+        access = await admit(request, batch)
+        files = await allowed(request, access, await zip_files.complete_files(batch))
+    except (Gone, Unauthorized, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the batch's page says the same in words.
             return HttpResponseRedirect(links.batch_path(batch.pk))
         raise
     plan = await zip_files.plan_of(files)
-    return await zip_stream.respond(request, batch, plan)
+    return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])

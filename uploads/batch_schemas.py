@@ -1,6 +1,6 @@
 """What the calls on batches take and give (wire.md, "HTTP")."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from django.utils.translation import gettext_lazy as _
 from ninja import Schema
@@ -8,7 +8,7 @@ from pydantic import Field, StrictStr, field_validator
 from pydantic.config import JsonDict
 
 from uploads.names import BadNameError, clean_path, clean_title
-from uploads.schemas import InitiateIn, InitiateOut, MetaOut, NoProtectionIn, refused
+from uploads.schemas import ControlsIn, InitiateIn, InitiateOut, LockedOut, MetaOut, refused
 from uploads.states import BatchStatus
 
 MOST_FILES = 1000
@@ -35,7 +35,7 @@ class BatchFileIn(InitiateIn):
             ) from None
 
 
-class BatchIn(NoProtectionIn):
+class BatchIn(ControlsIn):
     files: Annotated[list[BatchFileIn], Field(min_length=1, max_length=MOST_FILES)]
     title: StrictStr | None = Field(None, description="At most 255 characters after NFC.", json_schema_extra=TITLE)
 
@@ -60,20 +60,37 @@ class BatchInitiateOut(Schema):
 
 
 class BatchFileOut(MetaOut):
-    """Of a deleted file nothing but its id, size and times is left."""
+    """Of a deleted file nothing but its id, size and times is left; of a withdrawn one, not even its size.
+
+    `status` is also `revoked` or `used_up`, for whoever is not the sender.
+    """
 
     path: str
 
 
 class BatchOut(Schema):
-    """Sizes in bytes; `total_size` is that of all files, whatever became of them."""
+    """Sizes in bytes; `total_size` is that of all files that may be seen, whatever became of them.
+
+    `expires_at`: when the first of the files that are here cannot be had any more.
+    """
 
     batch_id: str
     title: str
     status: BatchStatus
     total_size: int
     created_at: str
-    files: list[BatchFileOut]
+    expires_at: str | None
+    password_required: bool
+    files: list[BatchFileOut | LockedOut]
+
+
+class BatchLockedOut(Schema):
+    """All that is told of a batch with a password before it is given."""
+
+    batch_id: str
+    status: BatchStatus
+    password_required: Literal[True]
+    expires_at: str | None
 
 
 class BatchCancelOut(Schema):

@@ -39,6 +39,12 @@ class BatchFacts:
     def offset(self) -> int:
         return sum(facts.offset for facts in self.files)
 
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the first of the files that are here cannot be had any more."""
+        here = (facts.file.expires_at for facts in self.files if facts.state == Status.COMPLETED)
+        return min((end for end in here if end), default=None)
+
 
 @dataclass(frozen=True)
 class BatchSummary:
@@ -87,7 +93,11 @@ def _files_of(batch: Batch) -> list[StoredFile]:
 
 async def facts_of(batch_id: UUID | str) -> BatchFacts:
     """What the batch is at this moment, its files in the sender's order. Raises `NotFound`, and `Gone`."""
-    batch = await database_sync_to_async(find)(batch_id)
+    return await facts_now(await database_sync_to_async(find)(batch_id))
+
+
+async def facts_now(batch: Batch) -> BatchFacts:
+    """As `facts_of`, of a batch that was just found."""
     files = await database_sync_to_async(_files_of)(batch)
     now = await shown.look(files)
     try:

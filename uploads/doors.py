@@ -33,6 +33,9 @@ from uploads.slots.backing import redis_host
 POLL_SECONDS = 2.0
 # A database that is slow to answer must not make everybody wait: so long, and then the last snapshot counts.
 PATIENCE_SECONDS = 1.0
+# Guesses by one person, and by all at one file; the second lets no crowd guess, and locks few who know it out.
+GUESSES_PER_MINUTE, GUESSES_AT_ONE_PER_MINUTE = 20, 100
+PASSWORDS_PER_MINUTE = 60
 BLOCKED = _("You have been blocked from this service. If you think that this is a mistake, please ask its operator.")
 
 # Of its own: it waits for nobody's database work, and nobody's waits for it.
@@ -139,6 +142,18 @@ async def count_initiation(person: str) -> None:
 async def count_handshake(person: str) -> None:
     """One more handshake of a socket, by this person. Raises `RateLimited`."""
     await _count("connect", person, settings.RATE_CONNECT_PER_MINUTE)
+
+
+async def count_guess(person: str, subject: str) -> None:
+    """One more guess of this person's at the password of a file or batch. Raises `RateLimited`."""
+    await _count("guess", person, GUESSES_PER_MINUTE)
+    await _count("guess at", subject, GUESSES_AT_ONE_PER_MINUTE)
+
+
+async def count_password(person: str) -> None:
+    """One more password that this person sets. Raises `RateLimited`."""
+    # As with announcing itself: in development as often as one likes.
+    await _count("password", person, PASSWORDS_PER_MINUTE if settings.RATE_INITIATE_PER_MINUTE else None)
 
 
 async def _count(what: str, person: str, limit: int | None) -> None:

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from quotas import services as quotas
 from uploads.errors import UploadError
-from uploads.models import FileEvent, StoredFile
+from uploads.models import Batch, FileEvent, StoredFile
+from uploads.sharing import rules
 from uploads.states import ACTIVE, Status, may_become
 
 # The same fault again within this time is not written again: a client that reconnects in a loop fills no table.
@@ -107,6 +108,26 @@ def retention_end(start: datetime) -> datetime | None:
     """Until when a file that was completed at `start` can be downloaded; None: it is kept."""
     days = settings.FILE_RETENTION_DAYS
     return start + timedelta(days=days) if days else None
+
+
+def kept_until(file: StoredFile, start: datetime) -> datetime | None:
+    """Until when a file that was completed at `start` can be downloaded, as its sender wished; None: it is kept."""
+    wished = file.expires_in
+    if wished is None and file.batch is not None:
+        wished = file.batch.expires_in
+    return rules.end_of(start, wished, retention_end(start))
+
+
+def locked_with_batch(file_id: UUID | str) -> StoredFile | None:
+    """The file as nobody else changes it, nor the controls of its batch, until the caller's transaction ends."""
+    file = StoredFile.objects.filter(pk=file_id).only("batch_id").first()
+    if file is None:
+        return None
+    # The batch first, by everybody: two who wait for each other crosswise would wait for ever.
+    batch = Batch.objects.select_for_update(no_key=True).get(pk=file.batch_id) if file.batch_id else None
+    file = StoredFile.objects.select_for_update(no_key=True).get(pk=file_id)
+    file.batch = batch
+    return file
 
 
 def settle_quota(file: StoredFile, *, keep_bytes: int | None, forget_file: bool = False) -> bool:

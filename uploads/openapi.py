@@ -18,9 +18,11 @@ Operation = dict[str, Any]
 
 SECURITY_SCHEMES = {
     "uploadToken": {"type": "http", "scheme": "bearer", "description": "The `upload_token` of the initiation."},
+    "unlockToken": {"type": "http", "scheme": "bearer", "description": "What unlocking gave; for what is locked."},
     "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
     "visitor": {"type": "apiKey", "in": "cookie", "name": "ddx_visitor"},
 }
+RECIPIENTS: list[dict[str, list[str]]] = [{}, {"unlockToken": []}]
 OWNERS: list[dict[str, list[str]]] = [{"uploadToken": []}, {"session": []}, {"visitor": []}]
 TEXT = {"type": "string"}
 # Spaces around a header's value are none of it.
@@ -78,9 +80,9 @@ class DescribedAPI(NinjaAPI):
 
 
 def _described(path: str, method: str, call: Operation) -> Operation:
-    is_zip = "/download-zip/" in path
+    is_zip, unlocks = "/download-zip/" in path, path.endswith("/unlock")
     announces, downloads = path.endswith("/initiate"), "/download/" in path or is_zip
-    needs_owner = "/upload/status/" in path or "/cancel/" in path or method == "delete"
+    needs_owner = "/upload/status/" in path or "/cancel/" in path or method in ("delete", "patch")
     call = {**call, "responses": dict(call["responses"])}
     if method == "head":
         call["operationId"] += "_head"
@@ -94,15 +96,18 @@ def _described(path: str, method: str, call: Operation) -> Operation:
     ]
     if needs_owner:
         call["security"] = OWNERS
+    elif downloads or (method == "get" and "{" in path):
+        call["security"] = RECIPIENTS
     if downloads:
         call["responses"] |= _zip_answers(method) if is_zip else _file_answers(method)
     possible = {500, 413, 422, 503}
     possible |= {403, 415, 429, 507} if announces else set()
     possible |= {404, 410} if "{" in path else set()
-    possible |= {401, 403} if needs_owner else set()
-    possible |= {409} if "/upload/cancel/" in path or method == "delete" or downloads else set()
-    possible |= {412} if downloads else set()
+    possible |= {401, 403} if needs_owner or unlocks else set()
+    possible |= {409} if "/upload/cancel/" in path or method == "delete" or downloads or unlocks else set()
+    possible |= {401, 412} if downloads else set()
     possible |= {416, 429} if downloads and method == "get" else set()
+    possible |= {429} if method == "patch" or unlocks else set()
     call["responses"] = {status: answer for status, answer in call["responses"].items() if int(status) < 400}
     call["responses"] |= {status: _problem(status, with_body=method != "head") for status in sorted(possible)}
     return call

@@ -1,5 +1,6 @@
 """The pages that people see: the upload page, and what a link of a file or of a batch leads to. They only read."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -18,6 +19,8 @@ from uploads.models import StoredFile
 from uploads.problems import from_exception
 from uploads.qr import qr_code
 from uploads.shared import STATE_WORDS, shared_batch, shared_file
+from uploads.sharing.access import admit, look
+from uploads.sharing.listing import seen, view_of
 from uploads.states import Status
 from uploads.storage import store_of
 from uploads.storage.base import StorageError
@@ -31,11 +34,20 @@ async def upload_page(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
-    """The download page; 404 for an unknown file, 410 for one that cannot be had any more."""
+    """The download page; 404 for an unknown file, 410 for one that cannot be had any more.
+
+    Of a locked file it asks for the password and shows nothing else.
+    """
     try:
         file = await StoredFile.objects.aget(pk=file_id)
     except StoredFile.DoesNotExist:
         raise Http404 from None
+    try:
+        access = await look(request, file)
+    except Gone as error:
+        return _withdrawn(request, error)
+    if access.is_locked:
+        return _locked(request, f"files/{file.pk}")
     shared = shared_file(file, file.status_at(timezone.now()).value, file.stored_bytes)
     link = links.share_url(links.origin_of_request(request), file.pk)
     context = {"file": shared, "link": link, "qr_code": None if shared.is_gone else qr_code(link)}
@@ -47,9 +59,16 @@ async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
 async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     """The page of a batch, live while files still come; 404 for an unknown one, 410 where nothing can be had."""
     try:
-        facts = await batches.facts_of(batch_id)
+        batch = await database_sync_to_async(batches.find)(batch_id)
+        view = await view_of(request, await look(request, batch))
     except NotFound:
         raise Http404 from None
+    except Gone as error:
+        return _withdrawn(request, error)
+    if view.is_locked:
+        return _locked(request, f"batch/{batch.pk}")
+    try:
+        facts = seen(await batches.facts_now(batch), view)
     except Gone:
         return render(request, "uploads/batch.html", {"batch": None}, status=410)
 
@@ -73,6 +92,16 @@ async def preview_page(request: HttpRequest, file_id: UUID) -> HttpResponseBase:
         services.refuse_gone(file, Status.CANCELLED, Status.FAILED, Status.EXPIRED)
         if file.status != Status.COMPLETED:
             raise WrongState(_("This file is not complete yet."))
-        return await preview.respond(request, file, store_of(file))
+        access = replace(await admit(request, file), is_counted=False)  # a look at it is no download
+        return await preview.respond(request, file, store_of(file), access)
     except (UploadError, StorageError) as error:
         return preview.refusal(from_exception(error))
+
+
+def _locked(request: HttpRequest, what: str) -> HttpResponse:
+    """The page that asks for a password; `what` is where the API takes it, as in `files/ID`."""
+    return render(request, "uploads/withheld.html", {"what": what})
+
+
+def _withdrawn(request: HttpRequest, error: Gone) -> HttpResponse:
+    return render(request, "uploads/withheld.html", {"words": error.detail}, status=410)

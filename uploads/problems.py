@@ -34,6 +34,7 @@ REASONS: dict[str, Promise] = {
     "string_type": _("This must be a string."),
     "string_unicode": _("This has half of a surrogate pair, which is no character."),
     "int_type": _("This must be a whole number."),
+    "bool_type": _("This must be true or false."),
     "greater_than_equal": _("This is below the least allowed."),
     "less_than_equal": _("This is above the most allowed."),
     "string_pattern_mismatch": _("This is not in the form that is expected."),

@@ -2,15 +2,16 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.utils.translation import gettext_lazy as _
 from ninja import Schema
-from pydantic import BaseModel, Field, StrictInt, StrictStr, field_validator
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from uploads.names import BadNameError, clean_filename
+from uploads.sharing.rules import LONGEST_LIFE, LONGEST_PASSWORD, MOST_DOWNLOADS, SHORTEST_LIFE
 
 MAX_FILE_BYTES = 5_497_558_138_880
 _WORD = "[A-Za-z0-9_!#$&^.+-]+"
@@ -19,7 +20,7 @@ CONTENT_TYPE = re.compile(rf"{_WORD}/{_WORD}([ \t]*;[ -~]*)?")
 # For the OpenAPI page alone: the checks themselves are below, with sentences for people.
 NAME: JsonDict = {"minLength": 1, "maxLength": 255}
 MEDIA_TYPE: JsonDict = {"pattern": f"^({CONTENT_TYPE.pattern})?$"}
-NOTHING: JsonDict = {"type": "null"}
+PASSWORD: JsonDict = {"minLength": 1, "maxLength": 256, "pattern": r"[^\s\x1c-\x1f]"}
 
 
 def refused(sentence: Any) -> PydanticCustomError:
@@ -27,27 +28,55 @@ def refused(sentence: Any) -> PydanticCustomError:
     return PydanticCustomError("refused", "refused", {"reason": sentence})
 
 
-class NoProtectionIn(BaseModel):
-    """Unknown members are ignored, but for those that promise a protection which this server cannot give yet.
+def _checked_password(value: str | None) -> str | None:
+    if value is not None and (not value.strip() or len(value) > LONGEST_PASSWORD):
+        raise refused(_("A password has 1 to %(most)d characters, not only spaces.") % {"most": LONGEST_PASSWORD})
+    return value
+
+
+class ControlsIn(BaseModel):
+    """Who may have what is sent, how often and how long; null, or nothing: no such limit.
 
     No `Schema` of the framework's: that also reads attributes of objects, takes five times as long for it, and takes
     a string for an object without members.
     """
 
-    # Ignoring these would leave a file that looks protected and is not (wire.md).
-    password: Any = Field(None, description="Not supported yet: refused.", json_schema_extra=NOTHING)
-    max_downloads: Any = Field(None, description="Not supported yet: refused.", json_schema_extra=NOTHING)
-    expires_in: Any = Field(None, description="Not supported yet: refused.", json_schema_extra=NOTHING)
+    password: StrictStr | None = Field(
+        None,
+        description="1 to 256 characters, not only spaces; the same in whatever Unicode form.",
+        json_schema_extra=PASSWORD,
+    )
+    max_downloads: StrictInt | None = Field(None, ge=1, le=MOST_DOWNLOADS, description="Then it is gone.")
+    expires_in: StrictInt | None = Field(
+        None,
+        ge=SHORTEST_LIFE,
+        le=LONGEST_LIFE,
+        description="Seconds from completion on; never more than the server keeps files.",
+    )
 
-    @field_validator("password", "max_downloads", "expires_in")
+    @field_validator("password")
     @classmethod
-    def _refuse(cls, value: Any) -> Any:
-        if value is not None:
-            raise refused(_("This server does not support that yet."))
+    def _is_no_blank(cls, value: str | None) -> str | None:
+        return _checked_password(value)
+
+
+class ChangeIn(ControlsIn):
+    """What is not named stays as it is; null takes a limit away."""
+
+    revoked: StrictBool = Field(False, description="true: gone for everybody but its sender, until false.")
+
+
+class UnlockIn(BaseModel):
+    password: StrictStr = Field(json_schema_extra=PASSWORD)
+
+    @field_validator("password")
+    @classmethod
+    def _is_no_blank(cls, value: str) -> str:
+        _checked_password(value)
         return value
 
 
-class InitiateIn(NoProtectionIn):
+class InitiateIn(ControlsIn):
     filename: StrictStr = Field(
         description="1 to 255 characters after NFC; it is data, never a path.", json_schema_extra=NAME
     )
@@ -138,8 +167,45 @@ class CancelOut(Schema):
     status: str
 
 
+class LockedOut(Schema):
+    """All that is told of a file with a password before it is given."""
+
+    file_id: str
+    status: str
+    password_required: Literal[True]
+    expires_at: str | None
+
+
+class ControlsOut(Schema):
+    """The share controls of a file or a batch itself; `password`: whether it has one. For its sender."""
+
+    password: bool
+    max_downloads: int | None
+    downloads: int
+    expires_in: int | None
+    revoked: bool
+
+
+class FileChangedOut(Schema):
+    file_id: str
+    expires_at: str | None
+    controls: ControlsOut
+
+
+class BatchChangedOut(Schema):
+    batch_id: str
+    controls: ControlsOut
+
+
+class UnlockedOut(Schema):
+    """Send it as `Authorization: Bearer`; browsers get a cookie as well. Void when the password changes."""
+
+    token: str
+    expires_at: str
+
+
 class MetaOut(Schema):
-    """The public facts of a file."""
+    """The public facts of a file. `password_required`: whether others are asked for a password."""
 
     file_id: str
     filename: str
@@ -162,6 +228,8 @@ class MyFileOut(MetaOut):
     batch_id: str | None
     batch_url: str | None
     batch_title: str | None
+    controls: ControlsOut
+    batch_controls: ControlsOut | None
 
 
 class MyFilesOut(Schema):

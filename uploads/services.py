@@ -168,7 +168,9 @@ def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any], *, epo
     """The file is whole, verified and durable; False where somebody (a cancel, another writer) was first."""
     now = timezone.now()
     with transaction.atomic():
-        done = lifecycle.transition(
+        # Read again: its sender may have wished for another life since the upload began.
+        wished = lifecycle.locked_with_batch(file.pk)
+        done = wished and lifecycle.transition(
             file.pk,
             [Status.VERIFYING],
             Status.COMPLETED,
@@ -179,7 +181,7 @@ def complete(file: StoredFile, digests: Digests, receipt: dict[str, Any], *, epo
             receipt=receipt,
             stored_bytes=file.size,
             completed_at=now,
-            expires_at=lifecycle.retention_end(now),
+            expires_at=lifecycle.kept_until(wished, now),
             error_code="",
             error_detail="",
         )

@@ -16,7 +16,7 @@ from uploads.delivery.preview import TEXT_BYTES, family_of
 from uploads.links import download_path, preview_path, share_path
 from uploads.models import StoredFile
 from uploads.shown import percent
-from uploads.states import ACTIVE, BatchStatus, Shown, Status
+from uploads.states import ACTIVE, BatchStatus, Shown, Status, Withheld
 
 KINDS: dict[str, Any] = {
     "application/pdf": _("PDF document"),
@@ -74,6 +74,8 @@ STATE_WORDS: dict[str, Any] = {
     Status.CANCELLED.value: _("Cancelled by the sender"),
     Status.EXPIRED.value: _("Expired"),
     Status.DELETED.value: _("Deleted"),
+    Withheld.REVOKED.value: _("Withdrawn by the sender"),
+    Withheld.USED_UP.value: _("Downloaded as often as allowed"),
 }
 BATCH_WORDS: dict[str, Any] = {
     BatchStatus.UPLOADING.value: _("These files are still coming. Each can be downloaded as soon as it is complete."),
@@ -103,6 +105,7 @@ class SharedFile:
     preview_url: str
     share_url: str
     preview: str  # what can be shown of it: image, audio, video, pdf, text, or nothing
+    is_hidden: bool = False  # a stand-in for its name is all that is shown
 
     @property
     def size_in_words(self) -> str:
@@ -129,12 +132,12 @@ class SharedFile:
         return self.preview == "text" and self.size > TEXT_BYTES
 
 
-def shared_file(file: StoredFile, status: str, stored: int) -> SharedFile:
-    """The file as it looks in this state, stored or shown, with this many bytes stored."""
+def shared_file(file: StoredFile, status: str, stored: int, *, is_locked: bool = False) -> SharedFile:
+    """The file as it looks in this state, stored, shown or withheld, with this many bytes stored."""
     is_deleted = status == Status.DELETED
     return SharedFile(
         id=file.pk,
-        name="" if is_deleted else readable_name(file.filename),
+        name=_stand_in(status, is_locked=is_locked) or ("" if is_deleted else readable_name(file.filename)),
         size=file.size,
         kind=kind_in_words("" if is_deleted else file.content_type),
         status=status,
@@ -145,7 +148,15 @@ def shared_file(file: StoredFile, status: str, stored: int) -> SharedFile:
         preview_url=preview_path(file.pk),
         share_url=share_path(file.pk),
         preview=family_of(file) if status == Status.COMPLETED else "",
+        is_hidden=is_locked or status == Withheld.REVOKED,
     )
+
+
+def _stand_in(status: str, *, is_locked: bool) -> str:
+    """What is shown in place of a name that is not to be seen."""
+    if is_locked:
+        return str(_("A file with a password of its own"))
+    return str(_("A withdrawn file")) if status == Withheld.REVOKED else ""
 
 
 @dataclass(frozen=True)
@@ -227,7 +238,7 @@ class SharedBatch:
 def shared_batch(facts: BatchFacts) -> SharedBatch:
     folders: dict[str, list[SharedFile]] = {"": []}  # what lay in no folder comes first
     for known in facts.files:
-        file = shared_file(known.file, known.state, known.offset)
+        file = shared_file(known.file, known.state, known.offset, is_locked=known.is_locked)
         path = "" if known.state == Status.DELETED or not known.file.path else readable_name(known.file.path)
         folders.setdefault(path, []).append(file)
     return SharedBatch(

@@ -42,12 +42,15 @@ REASONS: dict[str, Any] = {
 }
 
 
-# What an admin did, as the history names it.
+# What an admin or the sender did, as the history names it.
 ACT_WORDS: dict[str, Any] = {
     "slot_released": _("An admin released its slot or place in the line."),
     "paused": _("An admin paused the upload."),
     "unpaused": _("An admin let the upload go on."),
     "moved_to_front": _("An admin moved the upload to the front of the line."),
+    "revoked": _("The link was withdrawn."),
+    "restored": _("The link was given back."),
+    "controls_changed": _("Password, limit of downloads or expiry were changed."),
 }
 
 
@@ -108,11 +111,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Facts:
-    """A file as anybody with its link may see it: its row, its state as shown, and the bytes stored."""
+    """A file as anybody with its link may see it: its row, its state as shown, and the bytes stored.
+
+    One that is locked has a row that tells nothing (`sharing/listing.py`).
+    """
 
     file: StoredFile
     state: str
     offset: int
+    is_locked: bool = False
 
 
 async def true_facts(files: Sequence[StoredFile], now: Look) -> list[Facts]:

@@ -26,6 +26,13 @@ class Shown(StrEnum):
     UPLOADING = "uploading"
 
 
+class Withheld(StrEnum):
+    """What a file is called, for all but its sender, that is there and cannot be had."""
+
+    REVOKED = "revoked"
+    USED_UP = "used_up"
+
+
 class BatchStatus(StrEnum):
     """What a batch is called: made of the states of its files, and stored nowhere."""
 
@@ -64,7 +71,7 @@ def status_at(now: datetime, status: str, *, upload_expires_at: datetime, expire
 
 
 def batch_status(states: Collection[str]) -> BatchStatus | None:
-    """What a batch of files in these states, stored or shown, is called; None where all of them were deleted."""
+    """What a batch of files in these states is called: stored, shown or withheld. None where all were deleted."""
     left = set(states) - {Status.DELETED}
     if not left:
         return None

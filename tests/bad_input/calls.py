@@ -6,6 +6,7 @@ from tests.bad_input.conftest import Treasure
 from tests.bad_input.http import Request
 
 FILE = b'{"filename": "a.bin", "size": 1}'
+NO_CHANGE, PASSWORD = b'{"revoked": false}', b'{"password": "x"}'
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Call:
 
     @property
     def changes(self) -> bool:
-        return self.method in ("POST", "DELETE")
+        return self.method in ("POST", "PATCH", "DELETE")
 
     def request(
         self,
@@ -62,6 +63,10 @@ CALLS = [
     Call("GET", "/api/v1/batch/download-zip/{file_id}", 200, "batch"),
     Call("HEAD", "/api/v1/batch/download-zip/{file_id}", 200, "batch"),
     Call("POST", "/api/v1/batch/cancel/{file_id}", 200, "batch", needs_token=True),  # nothing of it is unfinished
+    Call("PATCH", "/api/v1/files/{file_id}", 200, "finished", needs_token=True, body=NO_CHANGE),
+    Call("PATCH", "/api/v1/batch/{file_id}", 200, "batch", needs_token=True, body=NO_CHANGE),
+    Call("POST", "/api/v1/files/{file_id}/unlock", "wrong_state", "finished", body=PASSWORD),  # neither has one
+    Call("POST", "/api/v1/batch/{file_id}/unlock", "wrong_state", "batch", body=PASSWORD),
 ]
 PAGES = [
     Call("GET", "/", 200),

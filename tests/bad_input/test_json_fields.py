@@ -48,14 +48,16 @@ class Field:
 
 TEXTS = {"the empty string", "a string", "digits in a string", "true in a string"} | set(STRINGS)
 ABSENT = {"missing", "null"}
+PASSWORDS = {name for name in TEXTS if name in ("a string", "digits in a string", "true in a string")}
+PASSWORDS |= {name for name, text in STRINGS.items() if text.strip() and len(text) <= 256}
 OF_A_FILE: dict[str, set[str]] = {
     "filename": NAMES,
     "size": WHOLE_NUMBERS,
     "content_type": ABSENT | {"the empty string", "a media type", "a media type with parameters"},
     "sha256": ABSENT | {"64 lower-case digits"},
-    "password": ABSENT,
-    "max_downloads": ABSENT,
-    "expires_in": ABSENT,
+    "password": ABSENT | PASSWORDS,
+    "max_downloads": ABSENT | {"one"},
+    "expires_in": ABSENT,  # no column is between a minute and ten years
     "unknown": {"missing", *AS_JSON},
 }
 # A name of more than 255 characters, a part that is none, or a way up.

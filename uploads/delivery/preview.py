@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from uploads.delivery import kinds, stream
 from uploads.errors import UploadError, WrongState
 from uploads.models import StoredFile
+from uploads.sharing.access import Access
 from uploads.storage.base import Store
 
 TEXT_BYTES = 64 * 1024
@@ -37,20 +38,26 @@ class NoPreview(WrongState):
 def family_of(file: StoredFile) -> str:
     """What the page of a file makes room for (`kinds.expected_family`); empty where it shows nothing of it."""
     family = kinds.expected_family(file.content_type, file.filename)
-    return "" if not file.size or (family == "image" and file.size > PICTURE_BYTES) else family
+    is_too_large = family == "image" and file.size > PICTURE_BYTES
+    return "" if not file.size or is_too_large or _is_counted(file) else family
 
 
-async def respond(request: HttpRequest, file: StoredFile, store: Store) -> HttpResponseBase:
+def _is_counted(file: StoredFile) -> bool:
+    """Whoever sees all of it has it: where downloads are limited, nothing is shown besides."""
+    return file.max_downloads is not None
+
+
+async def respond(request: HttpRequest, file: StoredFile, store: Store, access: Access) -> HttpResponseBase:
     """The answer to a GET or HEAD of a completed file's preview; ranges are answered, but for text.
 
     Raises `NoPreview`, and what `stream.respond` raises.
     """
-    media_type = await _media_type(file, store)
+    media_type = None if _is_counted(file) else await _media_type(file, store)
     if media_type is None:
         raise NoPreview()
     if media_type == kinds.TEXT:
         return await _beginning(file, store, request.method)
-    response = await stream.respond(request, file, store)
+    response = await stream.respond(request, file, store, access)
     for name, value in HEADERS.items():
         response.headers[name] = value
     response.headers["Content-Disposition"] = "inline"

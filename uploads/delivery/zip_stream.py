@@ -1,6 +1,7 @@
 """The ZIP of a batch as an HTTP answer: whole or one range, verified by its ETag, as that of a single file is."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import content_disposition_header
@@ -10,11 +11,14 @@ from uploads.delivery.zip_body import body_of
 from uploads.delivery.zip_names import safe_part
 from uploads.delivery.zip_plan import Member, Plan
 from uploads.models import Batch
+from uploads.sharing.access import Access
 from uploads.storage import store_named
 
 
-async def respond(request: HttpRequest, batch: Batch, plan: Plan) -> HttpResponseBase:
-    """The answer to a GET or HEAD of a batch's ZIP. Raises what `parts.respond` does, and a `StorageError`.
+async def respond(
+    request: HttpRequest, batch: Batch, plan: Plan, access: Access, files: Sequence[UUID]
+) -> HttpResponseBase:
+    """The answer to a GET or HEAD of a batch's ZIP with these `files`. Raises what `parts.respond` does.
 
     It tells no date: where a file was deleted, the ZIP is another one, and no newer.
     """
@@ -22,7 +26,7 @@ async def respond(request: HttpRequest, batch: Batch, plan: Plan) -> HttpRespons
     async def read(start: int, length: int) -> AsyncGenerator[bytes]:
         return await body_of(plan.slice(start, length), _read)
 
-    return await parts.respond(request, parts.Whole(plan.size, _headers(batch, plan), read))
+    return await parts.respond(request, parts.Whole(plan.size, _headers(batch, plan), read), access, files)
 
 
 async def _read(member: Member, start: int, length: int) -> AsyncIterator[bytes]:

@@ -8,9 +8,8 @@ The sender is never locked out, and never counted. How far a file came (uploadin
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 from uuid import UUID
 
 from channels.db import database_sync_to_async
@@ -30,37 +29,25 @@ CHANGED = _("The sender has changed who may have this.")
 # A door that is shut while a download runs ends it within this time.
 LOOK_AGAIN_SECONDS = 5.0
 
-Read = Callable[[], Awaitable[AsyncIterator[bytes]]]
+Read = Callable[[], Awaitable[AsyncGenerator[bytes]]]
 
 
-class Body:
-    """The blocks of a download that is counted, for a `StreamingHttpResponse`, which closes it when it is over."""
-
-    def __init__(self, blocks: AsyncGenerator[bytes]) -> None:
-        self._blocks, self._loop = blocks, asyncio.get_running_loop()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._blocks
-
-    def close(self) -> None:
-        """Have it come to its end, also where nobody asked for a block; from any thread."""
-        asyncio.run_coroutine_threadsafe(self._blocks.aclose(), self._loop)
+_given_up: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold of its tasks
 
 
-_given_up: set[asyncio.Task[Body]] = set()  # the loop itself keeps no hold of its tasks
-
-
-def _take_back(begun: asyncio.Task[Body]) -> None:
-    _given_up.discard(begun)
-    if not begun.cancelled() and begun.exception() is None:
-        begun.result().close()
+async def _take_back(begun: asyncio.Task[AsyncGenerator[bytes]]) -> None:
+    """Close what nobody waits for any longer, once it has begun."""
+    await asyncio.wait({begun})
+    if begun.exception() is None:
+        await begun.result().aclose()
 
 
 @dataclass(frozen=True)
 class Access:
     """What one who asks may have of a file or a batch that was neither withdrawn nor used up.
 
-    `lock` is the hash of the password that it has, or empty; `recipient` a digest that stands for whoever asks.
+    `lock` is the hash of the password that it has, or empty; `recipient` a digest that stands for whoever asks. Without
+    `is_counted` bytes are given that are no download.
     """
 
     subject: StoredFile | Batch
@@ -68,6 +55,7 @@ class Access:
     lock: str
     is_unlocked: bool
     recipient: str
+    is_counted: bool = True
 
     @property
     def is_locked(self) -> bool:
@@ -76,23 +64,26 @@ class Access:
 
     async def counted(
         self, read: Read, length: int, *, size: int, is_range: bool, files: Sequence[UUID] = ()
-    ) -> AsyncIterable[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The `length` bytes that `read` begins to read, as one counted download or as a further part of one.
 
         `size` is that of the whole file, or of the ZIP with these `files`. A download of which no byte began is not
-        counted in the end; what is withdrawn meanwhile breaks off. Raises `Gone` where no more are allowed, and what
-        `read` raises.
+        counted once this is closed; what is withdrawn meanwhile breaks off. Raises `Gone` where no more are allowed,
+        and what `read` raises.
         """
         if self.is_sender:
             return await read()
+        if not self.is_counted:
+            return self._watched(await read())
         wanted = Wanted(self.subject, size, self.recipient, tuple(files))
         begun = asyncio.create_task(self._begun(read, wanted, length, is_range=is_range))
         try:
             return await asyncio.shield(begun)
         except asyncio.CancelledError:
             # The client went away: it is counted to the end, and then taken back.
-            _given_up.add(begun)
-            begun.add_done_callback(_take_back)
+            taking_back = asyncio.create_task(_take_back(begun))
+            _given_up.add(taking_back)
+            taking_back.add_done_callback(_given_up.discard)
             raise
 
     @property
@@ -105,26 +96,20 @@ class Access:
         if not self.is_sender and self.is_counted:
             await database_sync_to_async(counting.begin)(Wanted(self.subject, 1, self.recipient), 0, is_range=is_range)
 
-    async def _begun(self, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> Body:
+    async def _begun(self, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> AsyncGenerator[bytes]:
         first = min(length, rules.step(wanted.size))
         counted = await database_sync_to_async(counting.begin)(wanted, first, is_range=is_range)
         blocks = self._given(read, counted, length)
         # Only a generator that has begun comes to its end when it is closed or dropped.
         await anext(blocks)
-        return Body(blocks)
+        return blocks
 
     async def _given(self, read: Read, counted: Counted, length: int) -> AsyncGenerator[bytes]:
-        loop = asyncio.get_running_loop()
         sent, is_whole = 0, False
         try:
-            blocks = cast("AsyncGenerator[bytes]", await read())
-            yield b""
-            look_at = loop.time() + LOOK_AGAIN_SECONDS
-            async with contextlib.aclosing(blocks):
-                async for block in blocks:
-                    if loop.time() >= look_at:
-                        await database_sync_to_async(self._look_again)(counted.wanted.files)
-                        look_at = loop.time() + LOOK_AGAIN_SECONDS
+            async with contextlib.aclosing(await read()) as blocks:
+                yield b""
+                async for block in self._watched(blocks, counted.wanted.files):
                     if counted.given + len(block) > counted.noted:
                         more = max(len(block), min(rules.step(counted.wanted.size), length - sent))
                         await database_sync_to_async(counting.note_more)(counted, more)
@@ -135,6 +120,17 @@ class Access:
         finally:
             end = database_sync_to_async(counting.end)(counted, began=is_whole or sent > 0)
             await services.carried_through(end)
+
+    async def _watched(self, blocks: AsyncGenerator[bytes], files: Sequence[UUID] = ()) -> AsyncGenerator[bytes]:
+        """Pass the blocks on for as long as this may be had."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_AGAIN_SECONDS
+        async with contextlib.aclosing(blocks):
+            async for block in blocks:
+                if loop.time() >= look_at:
+                    await database_sync_to_async(self._look_again)(files)
+                    look_at = loop.time() + LOOK_AGAIN_SECONDS
+                yield block
 
     def _look_again(self, files: Sequence[UUID]) -> None:
         """Raise `Gone` where it was withdrawn or deleted, or has another password, since it was admitted."""

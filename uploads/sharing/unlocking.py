@@ -4,6 +4,7 @@ It names what it opens and the password that opened it: it is good for nothing e
 or is taken away.
 """
 
+import contextlib
 import hmac
 import secrets
 from datetime import datetime
@@ -17,7 +18,8 @@ from django.utils.crypto import salted_hmac
 from uploads.sharing.rules import RESUMABLE
 
 SALT = "uploads.unlocked"
-COOKIE = "ddx_unlocked_{}"
+PREFIX = "ddx_unlocked_"
+COOKIE = PREFIX + "{}"
 LIFE = RESUMABLE  # whoever began a download can end it
 
 
@@ -43,6 +45,16 @@ def _fingerprint(password_hash: str) -> str:
 
 def cookie_of(request: HttpRequest, subject: UUID) -> str:
     return request.COOKIES.get(COOKIE.format(subject.hex), "")
+
+
+def ids_of_cookies(request: HttpRequest) -> list[UUID]:
+    """The files and batches that the request has such a cookie for, good or not."""
+    found = []
+    for name in request.COOKIES:
+        if name.startswith(PREFIX):
+            with contextlib.suppress(ValueError):
+                found.append(UUID(name.removeprefix(PREFIX)))
+    return found
 
 
 def keep(request: HttpRequest, response: HttpResponseBase, subject: UUID, token: str) -> None:

@@ -98,7 +98,8 @@ function showTotal(files) {
   const bar = head().querySelector("progress");
   const figures = head().querySelector(".batch-figures");
   if (!bar || !figures) return;
-  const sum = (/** @type {(file: FileFacts) => number} */ of) => files.reduce((all, file) => all + of(file), 0);
+  // Of a file with a password of its own neither is told.
+  const sum = (/** @type {(file: FileFacts) => number} */ of) => files.reduce((all, file) => all + (of(file) ?? 0), 0);
   const [stored, size] = [sum((file) => file.offset), sum((file) => file.size)];
   bar.value = size ? Math.floor((100 * stored) / size) : 100;
   const values = {

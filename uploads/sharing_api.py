@@ -1,0 +1,50 @@
+"""The calls of wire.md by which recipients unlock what has a password."""
+
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext_lazy as _
+from ninja import Router
+
+from uploads import batches, doors, services
+from uploads.answers import ERRORS
+from uploads.errors import Unauthorized, WrongState
+from uploads.models import Batch, StoredFile
+from uploads.people import caller_of, refuse_foreign
+from uploads.schemas import UnlockedOut, UnlockIn, timestamp
+from uploads.sharing import passwords, unlocking
+from uploads.sharing.access import look
+
+router = Router(tags=["sharing"])
+
+
+@router.post("/files/{file_id}/unlock", response={200: UnlockedOut, **ERRORS})
+async def unlock_file(request: HttpRequest, file_id: str, payload: UnlockIn) -> Any:
+    """Give the password of a file, or of its batch where it has none of its own."""
+    refuse_foreign(request)
+    file = await database_sync_to_async(services.find)(file_id)
+    services.refuse_gone(file)
+    return await _unlock(request, file, payload.password)
+
+
+@router.post("/batch/{batch_id}/unlock", response={200: UnlockedOut, **ERRORS})
+async def unlock_batch(request: HttpRequest, batch_id: str, payload: UnlockIn) -> Any:
+    """Give the password of a batch; its files that have one of their own stay locked."""
+    refuse_foreign(request)
+    return await _unlock(request, await database_sync_to_async(batches.find)(batch_id), payload.password)
+
+
+async def _unlock(request: HttpRequest, subject: StoredFile | Batch, password: str) -> HttpResponse:
+    access = await look(request, subject)
+    if not access.lock:
+        raise WrongState(_("This has no password."))
+    person = (await caller_of(request)).person.key
+    await doors.count_guess(person, str(subject.pk))
+    if not await passwords.is_right(password, access.lock, person):
+        raise Unauthorized(_("That is not the password."), password_required=True)
+    token, until = unlocking.new_token(subject.pk, access.lock)
+    response = JsonResponse({"token": token, "expires_at": timestamp(until)})
+    response["Cache-Control"] = "no-store"
+    unlocking.keep(request, response, subject.pk, token)
+    return response

@@ -20,7 +20,7 @@ from uploads.storage import for_each, store_of
 from uploads.storage.base import StorageUnavailableError
 
 FIELDS = (
-    *("filename", "path", "size", "crc32", "sha256", "storage", "status"),
+    *("batch", "filename", "path", "size", "crc32", "sha256", "storage", "status"),
     *("created_at", "completed_at", "expires_at", "upload_expires_at"),
     *("password_hash", "max_downloads", "downloads", "revoked_at"),
 )

@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
 from django.test import AsyncClient
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from uploads import services
@@ -181,6 +184,17 @@ async def test_what_is_no_batch_is_not_found(async_client: AsyncClient) -> None:
     for name in ("no-uuid", "00000000-0000-4000-8000-000000000000"):
         answer = await async_client.get(f"/api/v1/batch/download-zip/{name}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_the_database_is_asked_no_more_often_for_more_files() -> None:
+    few, many = await stored_batch(("a", b"x")), await stored_batch(*((str(number), b"x") for number in range(20)))
+
+    def queries_for(batch: Batch) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            zip_files._files_of(batch)
+        return len(queries)
+
+    assert await sync_to_async(queries_for)(few) == await sync_to_async(queries_for)(many) == 1
 
 
 # --- faults of the storage ---

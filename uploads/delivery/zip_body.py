@@ -9,9 +9,8 @@ from uploads.delivery.zip_plan import Member, Piece
 from uploads.storage.base import StorageUnavailableError
 
 # Begun is what comes within so many bytes and parts; of each file that is open, a block is held.
-BYTES_AHEAD = 2 * 1024 * 1024
+BYTES_AHEAD = 1024 * 1024
 PARTS_AHEAD = 8
-# Smaller blocks go out together: each costs as much as a large one.
 SENT_AT_ONCE = 64 * 1024
 
 Read = Callable[[Member, int, int], Awaitable[AsyncIterator[bytes]]]
@@ -36,18 +35,19 @@ async def _behind(first: bytes, blocks: AsyncGenerator[bytes]) -> AsyncGenerator
 
 
 async def _together(blocks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    waiting: list[bytes] = []
+    """What is small goes out with what comes behind it: to copy a block costs less than to send one more."""
+    small: list[bytes] = []
     size = 0
     async with aclosing(blocks):
         async for block in blocks:
-            waiting.append(block)
+            small.append(block)
             size += len(block)
             if size >= SENT_AT_ONCE:
-                together, size = b"".join(waiting), 0
-                waiting.clear()
+                together, size = small[0] if len(small) == 1 else b"".join(small), 0
+                small.clear()
                 yield together
-    if waiting:
-        yield b"".join(waiting)
+    if small:
+        yield b"".join(small)
 
 
 async def _blocks(parts: Iterable[bytes | Piece], read: Read) -> AsyncGenerator[bytes]:
@@ -76,20 +76,20 @@ class _Opened:
 
     def __init__(self, piece: Piece, read: Read) -> None:
         self.length = piece.length
-        self._begun = asyncio.create_task(self._begin(piece, read))
-        self._first = b""
         self._more: AsyncIterator[bytes] | None = None
+        self._first: asyncio.Task[bytes] | None = asyncio.create_task(self._begin(piece, read))
 
-    async def _begin(self, piece: Piece, read: Read) -> None:
+    async def _begin(self, piece: Piece, read: Read) -> bytes:
         self._more = await read(piece.member, piece.start, piece.length)
-        self._first = await anext(self._more, b"")
+        return await anext(self._more, b"")
 
     async def blocks(self) -> AsyncGenerator[bytes]:
         """All of it, once. Raises what reading raised."""
         try:
-            await self._begun
+            assert self._first is not None
+            first = await self._first
             assert self._more is not None
-            first, self._first = self._first, b""
+            self._first = None
             yield first
             del first  # it is not to be held until the last
             async for block in self._more:
@@ -98,8 +98,9 @@ class _Opened:
             await self.give_up()
 
     async def give_up(self) -> None:
-        self._begun.cancel()
-        await asyncio.gather(self._begun, return_exceptions=True)
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
         if isinstance(self._more, AsyncGenerator):
             await self._more.aclose()
 
@@ -117,6 +118,8 @@ class _Ahead:
 
     def begin(self, left: int) -> None:
         """Begin what comes soon, `left` bytes being still to be sent before it."""
+        if left >= BYTES_AHEAD:
+            return
         coming = left + sum(map(_length, self._begun))
         while len(self._begun) < PARTS_AHEAD and coming < BYTES_AHEAD:
             part = next(self._parts, None)

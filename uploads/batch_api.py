@@ -14,16 +14,17 @@ from ninja import Router
 from uploads import announcing, batches, links
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchLockedOut, BatchOut
-from uploads.delivery import zip_files, zip_stream
+from uploads.delivery import ranges, zip_files, zip_stream
+from uploads.delivery.zip_plan import Plan
 from uploads.errors import Gone, Unauthorized, WrongState
-from uploads.models import Batch
+from uploads.models import Batch, StoredFile
 from uploads.people import authorise_batch, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.polled import Polled
 from uploads.schemas import BatchChangedOut, ChangeIn, timestamp
 from uploads.sharing import controls
-from uploads.sharing.access import admit, look
+from uploads.sharing.access import Access, admit, look
 from uploads.sharing.asked import change_of, wishes_of
-from uploads.sharing.listing import allowed, seen, view_of, view_of_key
+from uploads.sharing.listing import allowed, begun_with, seen, view_of, view_of_key
 from uploads.shown import Facts
 from uploads.states import Status
 
@@ -124,11 +125,21 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
     batch = await database_sync_to_async(batches.find)(batch_id)
     try:
         access = await admit(request, batch)
-        files = await allowed(request, access, await zip_files.complete_files(batch))
+        files, plan = await _in_zip(request, access, await zip_files.complete_files(batch))
     except (Gone, Unauthorized, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the batch's page says the same in words.
             return HttpResponseRedirect(links.batch_path(batch.pk))
         raise
-    plan = await zip_files.plan_of(files)
     return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])
+
+
+async def _in_zip(request: HttpRequest, access: Access, complete: list[StoredFile]) -> tuple[list[StoredFile], Plan]:
+    """What is inside for whoever asks, and the ZIP of it: the one that they began, or where that is gone a new one."""
+    if begun := await begun_with(request, access):
+        files = await allowed(request, access, complete, begun)
+        plan = await zip_files.plan_of(files)
+        if ranges.range_still_holds(request.headers.get("If-Range"), plan.etag, None):
+            return files, plan
+    files = await allowed(request, access, complete)
+    return files, await zip_files.plan_of(files)

@@ -58,6 +58,12 @@ def is_running(subject: UUID, recipient: str) -> bool:
     return _resumable(subject, recipient).exists()
 
 
+def begun_with(batch: UUID, recipient: str) -> frozenset[UUID]:
+    """The files with a limit of their own in the ZIP that this recipient began last, and can resume."""
+    rows = _resumable(batch, recipient).order_by("-begun_at").values_list("files", flat=True)
+    return frozenset(map(UUID, rows.first() or ()))
+
+
 def _running(wanted: Wanted) -> int | None:
     # Ranges that come at once wait here for the first of them to be counted.
     subject = wanted.subject
@@ -79,8 +85,13 @@ def _count(wanted: Wanted, noted: int) -> int:
         raise Gone(REVOKED if revoked else USED_UP)
     if wanted.files and _one_more(StoredFile.objects.filter(pk__in=wanted.files)) != len(wanted.files):
         raise Gone(USED_UP)  # the caller's transaction takes back what was counted
+    limited = StoredFile.objects.filter(pk__in=wanted.files, max_downloads__isnull=False).values_list("pk", flat=True)
     row = CountedDownload.objects.create(
-        subject=subject.pk, recipient=wanted.recipient, begun_at=timezone.now(), given=noted
+        subject=subject.pk,
+        recipient=wanted.recipient,
+        begun_at=timezone.now(),
+        given=noted,
+        files=[str(pk) for pk in limited] if wanted.files else [],
     )
     return int(row.pk)
 

@@ -88,21 +88,29 @@ def _blank(file: StoredFile) -> StoredFile:
     return blank
 
 
-async def allowed(request: HttpRequest, access: Access, files: Sequence[StoredFile]) -> list[StoredFile]:
+async def begun_with(request: HttpRequest, access: Access) -> frozenset[UUID]:
+    """What is still in the ZIP for whoever asks for a further part of it, though it may be used up since then."""
+    if access.is_sender or "Range" not in request.headers:
+        return frozenset()
+    return await database_sync_to_async(counting.begun_with)(access.subject.pk, access.recipient)
+
+
+async def allowed(
+    request: HttpRequest, access: Access, files: Sequence[StoredFile], begun: Collection[UUID] = ()
+) -> list[StoredFile]:
     """Those of a batch's complete files that whoever was admitted to it may have: what its ZIP is made of.
 
-    What was downloaded as often as allowed is still in it for whoever asks for a further part of what they began.
-    Raises `Unauthorized` or `Gone` where there is none.
+    What was downloaded as often as allowed is in it only where the ZIP was `begun` with it. Raises `Unauthorized` or
+    `Gone` where there is none.
     """
     view = await view_of(request, access)
     if view.is_sender:
         return list(files)
-    goes_on = "Range" in request.headers and await database_sync_to_async(counting.is_running)(
-        access.subject.pk, access.recipient
-    )
     here = [file for file in files if not file.revoked_at]
     open_to_them = [file for file in here if not file.password_hash or file.pk in view.unlocked]
-    found = [file for file in open_to_them if goes_on or not rules.is_used_up(file.downloads, file.max_downloads)]
+    found = [
+        file for file in open_to_them if file.pk in begun or not rules.is_used_up(file.downloads, file.max_downloads)
+    ]
     if found:
         return found
     if open_to_them:

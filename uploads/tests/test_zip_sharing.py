@@ -1,0 +1,151 @@
+"""Passwords, limits and withdrawals as they bear on the ZIP of a batch."""
+
+import io
+import os
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import AsyncClient
+from django.utils import timezone
+
+from uploads.models import Batch, StoredFile
+from uploads.storage import get_store
+from uploads.tests.sharing_rig import SECRET, SENDER, hashed, visitor
+from uploads.tests.zip_rig import body_of, get_zip, stored_batch
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    settings.DATA_DIR = tmp_path
+    get_store.cache_clear()
+    yield get_store()
+    get_store.cache_clear()
+
+
+async def two(data: tuple[bytes, bytes] = (b"first", b"second"), **fields: Any) -> tuple[Batch, StoredFile, StoredFile]:
+    """A batch of the files `a` and `b`, and both; `fields` are those of `a`."""
+    batch = await stored_batch(("a", data[0]), ("b", data[1]), visitor=SENDER)
+    await Batch.objects.filter(pk=batch.pk).aupdate(visitor=SENDER)
+    a, b = [file async for file in batch.files.order_by("position")]
+    await StoredFile.objects.filter(pk=a.pk).aupdate(**fields)
+    return batch, a, b
+
+
+async def names_in(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.status_code
+    return zipfile.ZipFile(io.BytesIO(await body_of(answer))).namelist()[:-1]
+
+
+async def counts(batch: Batch) -> tuple[int, ...]:
+    """Of the batch, and of its files."""
+    await batch.arefresh_from_db()
+    return (batch.downloads, *[file.downloads async for file in batch.files.order_by("position")])
+
+
+async def unlock(client: AsyncClient, what: str, pk: Any) -> str:
+    answer = await client.post(f"/api/v1/{what}/{pk}/unlock", {"password": SECRET}, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    return str(answer.json()["token"])
+
+
+async def test_the_password_of_the_batch_locks_its_zip(async_client: AsyncClient) -> None:
+    batch, *_ = await two()
+    await Batch.objects.filter(pk=batch.pk).aupdate(password_hash=hashed())
+    for method in ("get", "head"):
+        assert (await get_zip(async_client, batch, method)).status_code == 401
+    problem = (await get_zip(async_client, batch)).json()
+    assert (problem["code"], problem["password_required"]) == ("unauthorized", True)
+    answer = await get_zip(async_client, batch, sec_fetch_mode="navigate")
+    assert (answer.status_code, answer["Location"]) == (302, f"/b/{batch.pk}")
+    token = await unlock(AsyncClient(), "batch", batch.pk)
+    assert await names_in(await get_zip(async_client, batch, authorization=f"Bearer {token}")) == ["a", "b"]
+    assert await names_in(await get_zip(visitor(SENDER), batch)) == ["a", "b"]
+
+
+async def test_a_file_with_a_password_of_its_own_is_inside_for_who_gave_it(async_client: AsyncClient) -> None:
+    batch, a, _b = await two(password_hash=hashed())
+    assert await names_in(await get_zip(async_client, batch)) == ["b"]
+    assert await counts(batch) == (1, 0, 1), "what is not inside is not counted"
+    unlocked = AsyncClient()
+    await unlock(unlocked, "files", a.pk)
+    assert await names_in(await get_zip(unlocked, batch)) == ["a", "b"]
+    assert await names_in(await get_zip(visitor(SENDER), batch)) == ["a", "b"]
+    assert await counts(batch) == (2, 1, 2), "the sender is not counted"
+    await batch.files.aupdate(password_hash=hashed())
+    assert (await get_zip(AsyncClient(), batch)).json()["password_required"] is True
+
+
+async def test_a_withdrawn_file_is_not_inside_and_of_a_withdrawn_batch_there_is_no_zip(
+    async_client: AsyncClient,
+) -> None:
+    batch, *_ = await two(revoked_at=timezone.now())
+    assert await names_in(await get_zip(async_client, batch)) == ["b"]
+    await Batch.objects.filter(pk=batch.pk).aupdate(revoked_at=timezone.now())
+    assert (await get_zip(async_client, batch)).json()["code"] == "gone"
+
+
+async def test_a_zip_counts_for_the_limits_of_the_batch_and_of_each_file(async_client: AsyncClient) -> None:
+    batch, *_ = await two(max_downloads=1)
+    await Batch.objects.filter(pk=batch.pk).aupdate(max_downloads=2)
+    head = await get_zip(async_client, batch, "head")
+    await get_zip(async_client, batch, if_none_match=head["ETag"])
+    await get_zip(async_client, batch, range="bytes=99999999-")
+    assert await counts(batch) == (0, 0, 0)
+    assert await names_in(await get_zip(async_client, batch)) == ["a", "b"]
+    assert await counts(batch) == (1, 1, 1)
+    assert await names_in(await get_zip(async_client, batch)) == ["b"], "the other was had as often as allowed"
+    answer = await get_zip(async_client, batch)
+    assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+    assert await counts(batch) == (2, 1, 2)
+
+
+async def broken_off(client: AsyncClient, batch: Batch) -> tuple[bytes, str]:
+    """What comes before the connection breaks, and the ETag."""
+    answer = await get_zip(client, batch)
+    assert answer.status_code == 200
+    blocks = aiter(answer)
+    received = await anext(blocks)
+    await answer.streaming_content.aclose()
+    return received, answer["ETag"]
+
+
+@pytest.mark.parametrize("with_if_range", [True, False])
+async def test_a_zip_that_is_gone_on_with_counts_once_and_keeps_the_file_whose_last_download_it_was(
+    with_if_range: bool,
+) -> None:
+    batch, *_ = await two((os.urandom(3 * MIB), os.urandom(3 * MIB)), max_downloads=1)
+    whole = await body_of(await get_zip(visitor(SENDER), batch))
+    recipient = visitor("one")
+    received, etag = await broken_off(recipient, batch)
+    assert await counts(batch) == (1, 1, 1)
+    headers = {"range": f"bytes={len(received)}-"} | ({"if_range": etag} if with_if_range else {})
+    answer = await get_zip(recipient, batch, **headers)
+    assert (answer.status_code, answer["ETag"]) == (206, etag)
+    assert received + await body_of(answer) == whole
+    assert await counts(batch) == (1, 1, 1)
+
+
+async def test_what_was_used_up_before_does_not_come_into_a_zip_that_is_gone_on_with() -> None:
+    batch, *_ = await two((os.urandom(3 * MIB), os.urandom(3 * MIB)), max_downloads=1, downloads=1)
+    recipient = visitor("one")
+    received, etag = await broken_off(recipient, batch)
+    answer = await get_zip(recipient, batch, range=f"bytes={len(received)}-")
+    assert (answer.status_code, answer["ETag"]) == (206, etag)
+    archive = zipfile.ZipFile(io.BytesIO(received + await body_of(answer)))
+    assert (archive.testzip(), archive.namelist()) == (None, ["b", "SHA256SUMS.txt"])
+
+
+async def test_a_zip_that_is_another_one_by_now_comes_anew_without_what_was_used_up() -> None:
+    batch, _a, b = await two((os.urandom(3 * MIB), os.urandom(3 * MIB)), max_downloads=1)
+    recipient = visitor("one")
+    received, etag = await broken_off(recipient, batch)
+    await StoredFile.objects.filter(pk=b.pk).aupdate(filename="c")
+    answer = await get_zip(recipient, batch, range=f"bytes={len(received)}-", if_range=etag)
+    assert await names_in(answer) == ["c"]
+    assert await counts(batch) == (2, 1, 2)

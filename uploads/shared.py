@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from quotas.sizes import short_size
 from uploads.batches import BatchFacts
 from uploads.delivery.preview import TEXT_BYTES, family_of
-from uploads.links import download_path, preview_path, share_path
+from uploads.links import batch_zip_path, download_path, preview_path, share_path
 from uploads.models import StoredFile
 from uploads.shown import percent
 from uploads.states import ACTIVE, BatchStatus, Shown, Status, Withheld
@@ -215,6 +215,17 @@ class SharedBatch:
     def complete(self) -> int:
         """How many files can be downloaded."""
         return sum(file.is_complete for file in self.files)
+
+    @property
+    def zip_url(self) -> str:
+        return batch_zip_path(self.id)
+
+    @property
+    def zip_in_words(self) -> str:
+        """What is in the ZIP now."""
+        size = sum(file.size for file in self.files if file.is_complete)
+        words = ngettext("%(n)s file · %(size)s", "%(n)s files · %(size)s", self.complete)
+        return words % {"n": f"{self.complete:,}", "size": short_size(size)}
 
     @cached_property
     def missing(self) -> list[SharedFile]:

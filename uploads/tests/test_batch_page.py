@@ -59,6 +59,16 @@ def test_each_file_that_is_complete_has_its_download_without_a_script(client: Cl
     assert "still coming" in text
 
 
+def test_all_that_is_here_is_one_zip_with_its_number_and_size(client: Client) -> None:
+    batch = batch_of({}, {}, {"status": Status.PENDING}, {"status": Status.FAILED})
+    text = page_of(client, batch)
+    assert f'href="/api/v1/batch/download-zip/{batch.pk}">Download what is here as ZIP</a>' in text
+    assert "2 files · 1.95 KiB</p>" in text
+    assert "Download all as ZIP</a>" in page_of(client, batch_of({}))
+    assert '<div class="zip" hidden>' in page_of(client, batch_of({"status": Status.PENDING}))
+    assert "download-zip" not in page_of(client, batch_of({"status": Status.FAILED}), 410)
+
+
 def test_a_title_stands_above_and_numbers_stand_in_for_a_missing_one(client: Client) -> None:
     assert "<h1><bdi>Wedding</bdi></h1>" in page_of(client, batch_of({}, {}, title="Wedding"))
     assert "<h1>2 files</h1>" in page_of(client, batch_of({}, {}))

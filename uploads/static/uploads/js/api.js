@@ -95,10 +95,13 @@ export const initiate = (description, key) => call("POST", "upload/initiate", { 
 /**
  * Announces files that one link leads to: all of them, or none. `key` as above.
  * @param {object[]} files descriptions @param {string} title @param {string} key
+ * @param {import("./protection.js").Protection} protection of the batch as a whole
  * @returns {Promise<{batch_id: string, batch_url: string, files: Announced[]}>}
  */
-export const initiateBatch = (files, title, key) =>
-  call("POST", "batch/initiate", { body: title ? { files, title } : { files }, key, timeout: BATCH_TIMEOUT_MS });
+export const initiateBatch = (files, title, key, protection) => {
+  const body = { ...(title ? { files, title } : { files }), ...protection };
+  return call("POST", "batch/initiate", { body, key, timeout: BATCH_TIMEOUT_MS });
+};
 
 /** Cancels what is unfinished of a batch; any token of the batch will do. @param {string} id @param {string} token */
 export const cancelBatch = (id, token) => call("POST", `batch/cancel/${id}`, { token, timeout: BATCH_TIMEOUT_MS });
@@ -134,6 +137,12 @@ export const fileFacts = (id) => call("GET", `files/${id}/meta`);
 
 /** @param {string} id */
 export const deleteFile = (id) => call("DELETE", `files/${id}`);
+
+/** Changes who may have a file, or a batch: what is not named stays. @param {string} id @param {object} body */
+export const changeFile = (id, body) => call("PATCH", `files/${id}`, { body });
+
+/** @param {string} id @param {object} body */
+export const changeBatch = (id, body) => call("PATCH", `batch/${id}`, { body });
 
 /** @param {string | null} [cursor] */
 export const myFiles = (cursor) => call("GET", cursor ? `files?cursor=${encodeURIComponent(cursor)}` : "files");

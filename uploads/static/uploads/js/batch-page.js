@@ -93,8 +93,20 @@ function showFile({ file_id: id, status, offset, size }) {
 /** @param {string} id */
 const nameOf = (id) => rows.get(id)?.querySelector(".row-name")?.textContent ?? "";
 
+/** What the ZIP has in it by now. @param {FileFacts[]} files */
+function showZip(files) {
+  const zip = head().querySelector(".zip");
+  const here = files.filter((file) => file.status === "completed" && file.size !== undefined);
+  if (!zip || here.length === 0) return;
+  zip.toggleAttribute("hidden", false);
+  const words = ngettext("%(n)s file · %(size)s", "%(n)s files · %(size)s", here.length);
+  const size = here.reduce((sum, file) => sum + file.size, 0);
+  setText(find(".zip-facts", HTMLElement), fill(words, { n: formatCount(here.length), size: formatSize(size) }));
+}
+
 /** @param {FileFacts[]} files */
 function showTotal(files) {
+  showZip(files);
   const bar = head().querySelector("progress");
   const figures = head().querySelector(".batch-figures");
   if (!bar || !figures) return;

@@ -17,7 +17,9 @@ import { ticketOf } from "./ticket.js";
 import { remembered } from "./unfinished.js";
 import { LONGEST_WAIT_SECONDS } from "./upload.js";
 
-/** @typedef {import("./upload.js").Upload} Upload @typedef {import("./unfinished.js").BatchNote} BatchNote */
+/** @typedef {import("./upload.js").Upload} Upload @typedef {import("./unfinished.js").BatchNote} BatchNote
+ * @typedef {import("./protection.js").Protection} Protection
+ */
 
 /**
  * single: its uploads are announced one by one. new: waits for its turn. lost: tries again at `retryAt`. refused:
@@ -57,16 +59,20 @@ export class Group extends EventTarget {
   canSend = false;
   /** Whether it is announced at once, and not when its turn nears. */
   isEager = true;
+  /** What was asked for before sending. @type {Protection} */
+  protection = {};
 
   /**
    * A batch that is still to be announced. @param {string} title
    * @param {{number: number, of: number} | null} part where many files became several batches
+   * @param {Protection} [protection] of the batch as a whole
    */
-  static ofNew(title, part) {
+  static ofNew(title, part, protection = {}) {
     const group = new Group();
     group.#standing = "new";
     group.#title = title;
     group.#part = part;
+    group.protection = protection;
     group.isEager = !part || part.number === 1;
     return group;
   }
@@ -161,8 +167,11 @@ export class Group extends EventTarget {
     this.#key ||= randomKey();
     this.#become("announcing");
     try {
-      const files = uploads.map((upload) => describe(upload.file, upload.path));
-      const answer = await initiateBatch(files, this.title, this.#key);
+      const { max_downloads: most } = this.protection;
+      // The batch's own limit is one of its ZIP; with that of each file nothing can be had more often.
+      const limit = most ? { max_downloads: most } : {};
+      const files = uploads.map((upload) => ({ ...describe(upload.file, upload.path), ...limit }));
+      const answer = await initiateBatch(files, this.title, this.#key, this.protection);
       this.#token = answer.files[0].upload_token;
       const isGivenUp = turn !== this.#turn || uploads.every((upload) => upload.isOver);
       if (isGivenUp) cancelBatch(answer.batch_id, this.#token).catch(() => {}); // or it expires by itself
@@ -178,7 +187,7 @@ export class Group extends EventTarget {
     this.batch = { id: answer.batch_id, url: answer.batch_url, title: this.title, files: uploads.length };
     this.#failures = 0;
     for (const [index, upload] of uploads.entries()) {
-      upload.admit(ticketOf(answer.files[index], upload.file, upload.path, this.batch));
+      upload.admit(ticketOf(answer.files[index], upload.file, upload.path, this.batch, this.protection));
     }
     this.#become("announced");
   }

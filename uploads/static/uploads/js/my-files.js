@@ -1,12 +1,14 @@
 /** `<ddx-my-files>`: what this visitor or account sent before. */
 
 import { announce } from "./announce.js";
-import { cancelUpload, deleteFile, myFiles, Problem } from "./api.js";
+import { cancelUpload, changeBatch, changeFile, deleteFile, myFiles, Problem } from "./api.js";
 import { confirmed } from "./confirm.js";
+import { changeControls } from "./controls-dialog.js";
 import { copyButton } from "./copy-button.js";
 import { element, find, iconButton } from "./dom.js";
 import { formatSize, formatTime, readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
+import { controlsInWords } from "./protection.js";
 
 /**
  * @typedef {object} Item
@@ -17,7 +19,10 @@ import { fill, gettext } from "./i18n.js";
  * @property {string} created_at
  * @property {string} [share_url]
  * @property {string | null} [batch_url]
+ * @property {string | null} [batch_id]
  * @property {string | null} [batch_title]
+ * @property {import("./protection.js").Controls} controls
+ * @property {import("./protection.js").Controls | null} batch_controls
  */
 
 const OPEN = new Set(["pending", "queued", "uploading", "verifying"]);
@@ -82,19 +87,19 @@ export class MyFiles extends HTMLElement {
   }
 
   /** The link of a batch, above the first of its files. @param {Item} item */
-  #head({ batch_url: url = null, batch_title: title, filename }) {
+  #head({ batch_id: id, batch_url: url = null, batch_title: title, batch_controls: controls, filename }) {
     if (url === this.#batch) return [];
     this.#batch = url;
     if (!url) return [];
     const about = fill(gettext("Copy link of all files that were sent with %(name)s"), { name: readableName(filename) });
-    return [
-      element(
-        "li",
-        { class: "batch-line" },
-        element("a", { href: url }, element("bdi", {}, readableName(title || gettext("Sent together")))),
-        copyButton(url, gettext("Copy link"), about),
-      ),
-    ];
+    const name = readableName(title || gettext("Sent together"));
+    const words = element("div", { class: "row-text" }, element("a", { href: url }, element("bdi", {}, name)));
+    const actions = element("div", { class: "row-actions" }, copyButton(url, gettext("Copy link"), about));
+    if (id && controls) {
+      words.append(element("p", { class: "row-words" }, controlsInWords(controls)));
+      actions.append(this.#lock(name, controls, (change) => changeBatch(id, change), gettext("Downloads as ZIP at most")));
+    }
+    return [element("li", { class: "batch-line" }, words, actions)];
   }
 
   /** @param {Item} item */
@@ -105,11 +110,17 @@ export class MyFiles extends HTMLElement {
     const actions = element("div", { class: "row-actions" });
     if (isComplete) {
       actions.append(copyButton(url, gettext("Copy link"), fill(gettext("Copy link of %(name)s"), { name })));
+    }
+    if (isComplete || OPEN.has(item.status)) {
+      actions.append(this.#lock(name, item.controls, (change) => changeFile(item.file_id, change), gettext("Downloads at most")));
+    }
+    if (isComplete) {
       actions.append(iconButton("bin", fill(gettext("Delete %(name)s"), { name }), () => this.#delete(item)));
     } else if (OPEN.has(item.status)) {
       actions.append(iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => this.#cancel(item)));
     }
-    const words = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)].join(" · ");
+    const facts = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)];
+    const words = [...facts, controlsInWords(item.controls)].filter(Boolean).join(" · ");
     return element(
       "li",
       { "data-file": item.file_id, "data-state": item.status, class: item.batch_url ? "of-batch" : "" },
@@ -123,6 +134,18 @@ export class MyFiles extends HTMLElement {
       ),
       actions,
     );
+  }
+
+  /**
+   * @param {string} name @param {import("./protection.js").Controls} controls
+   * @param {(change: object) => Promise<unknown>} change
+   * @param {string} counted what it is that downloads are counted of
+   */
+  #lock(name, controls, change, counted) {
+    return iconButton("lock", fill(gettext("Protect or withdraw %(name)s"), { name }), async () => {
+      const done = await changeControls(name, controls, change, counted);
+      if (done) await this.#changed(done);
+    });
   }
 
   /** @param {Item} item */
@@ -157,10 +180,15 @@ export class MyFiles extends HTMLElement {
       this.#say(error.message);
       return false;
     }
+    await this.#changed(done);
+    return true;
+  }
+
+  /** @param {string} done a sentence on it */
+  async #changed(done) {
     announce(done);
     await this.refresh();
     find("summary", HTMLElement, this).focus();
-    return true;
   }
 }
 

@@ -55,22 +55,23 @@ export class UploadQueue extends EventTarget {
   /**
    * @param {Chosen[]} chosen together
    * @param {Unfinished[]} [unfinished] earlier uploads to go on with where a file is the same
+   * @param {import("./protection.js").Protection} [protection] who may have what is new among them
    */
-  add(chosen, unfinished = []) {
+  add(chosen, unfinished = [], protection = {}) {
     const { earlier, fresh } = match(chosen, unfinished);
     for (const [batchId, uploads] of earlier) this.#join(batchId, uploads);
-    if (fresh.length === 1) this.#single([new Upload(fresh[0])]);
-    else this.#addBatches(fresh, commonFolder(chosen));
+    if (fresh.length === 1) this.#single([new Upload(fresh[0], null, false, protection)]);
+    else this.#addBatches(fresh, commonFolder(chosen), protection);
     this.dispatchEvent(new Event("groups"));
     this.#schedule();
   }
 
-  /** @param {Chosen[]} fresh @param {string} title */
-  #addBatches(fresh, title) {
+  /** @param {Chosen[]} fresh @param {string} title @param {import("./protection.js").Protection} protection */
+  #addBatches(fresh, title, protection) {
     const parts = divide(fresh);
     for (const [index, part] of parts.entries()) {
-      const group = Group.ofNew(title, parts.length > 1 ? { number: index + 1, of: parts.length } : null);
-      group.add(part.map((one) => new Upload(one, null, true)));
+      const group = Group.ofNew(title, parts.length > 1 ? { number: index + 1, of: parts.length } : null, protection);
+      group.add(part.map((one) => new Upload(one, null, true, protection)));
       this.#watch(group);
     }
   }

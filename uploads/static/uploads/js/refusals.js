@@ -5,8 +5,10 @@ import { fill, gettext, ngettext } from "./i18n.js";
 
 /** @typedef {import("./api.js").Problem} Problem */
 
+/** The page's own: what was to protect the file is not known any more. */
+export const PROTECTION_LOST = "protection_lost";
 /** Trying the same again does not help after these. */
-const FINAL = new Set(["file_too_large", "file_type_blocked", "forbidden"]);
+const FINAL = new Set(["file_too_large", "file_type_blocked", "forbidden", PROTECTION_LOST]);
 
 /** @param {string} code */
 export const maySucceedLater = (code) => !FINAL.has(code);
@@ -57,6 +59,9 @@ function withReset(sentence, { retryAfter }) {
   const time = formatClock(new Date(Math.round((Date.now() / 1000 + retryAfter) / 60) * 60_000));
   return `${sentence} ${fill(gettext("The count starts anew at %(time)s."), { time })}`;
 }
+
+export const explainLostProtection = () =>
+  gettext("This upload had a password or limits, and cannot go on. Please set them again, and choose the file anew.");
 
 /** Why a file of a batch was left out of what fits into the day. @param {Problem} problem */
 export const explainNoRoom = (problem) => withReset(gettext("There is no room left for it today."), problem);

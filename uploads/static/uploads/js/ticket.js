@@ -10,9 +10,10 @@ import { forget } from "./unfinished.js";
  * What an announced file is known by from now on.
  * @param {import("./api.js").Announced} answer @param {File} file @param {string} path
  * @param {BatchNote | null} [batch]
+ * @param {import("./protection.js").Protection} [protection] of it there is kept only whether there is any
  * @returns {Ticket}
  */
-export const ticketOf = (answer, file, path, batch = null) => ({
+export const ticketOf = (answer, file, path, batch = null, protection = {}) => ({
   fileId: answer.file_id,
   token: answer.upload_token,
   uploadUrl: answer.upload_url,
@@ -23,15 +24,18 @@ export const ticketOf = (answer, file, path, batch = null) => ({
   lastModified: file.lastModified,
   path,
   batch,
+  isProtected: Object.keys(protection).length > 0,
 });
 
 /**
  * Announces one file; the same key and file give the same upload again, with a new token.
  * @param {File} file @param {string} path @param {string} key
+ * @param {import("./protection.js").Protection} protection
  * @returns {Promise<Ticket>}
  * @throws {Problem}
  */
-export const announce = async (file, path, key) => ticketOf(await initiate(describe(file), key), file, path);
+export const announce = async (file, path, key, protection) =>
+  ticketOf(await initiate({ ...describe(file), ...protection }, key), file, path, null, protection);
 
 /**
  * Cancels at the server. Where that came too late, because the file is complete, returns the file's facts.

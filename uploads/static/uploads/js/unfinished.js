@@ -27,6 +27,7 @@ const ANSWER_MS = 250;
  * @property {number} lastModified
  * @property {string} [path]
  * @property {BatchNote | null} [batch]
+ * @property {boolean} [isProtected] it has a password or limits, which are not kept here
  * @property {boolean} [done] it is finished, others of its batch are not
  */
 

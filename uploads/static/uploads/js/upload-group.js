@@ -9,6 +9,7 @@ import { copyButton } from "./copy-button.js";
 import { element, setText } from "./dom.js";
 import { formatCount } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
+import { protectionInWords } from "./protection.js";
 import { restOf, rowsOf } from "./rows-shown.js";
 import { OVER, PAUSABLE, SETTLED } from "./states.js";
 import { UploadRow } from "./upload-row.js";
@@ -265,7 +266,9 @@ function noteOf(group) {
   const several = links
     ? fill(gettext("So many files do not fit behind one link: each of the %(n)s parts has its own."), { n: formatCount(links) })
     : "";
-  return [linkInWords(group), several].filter(Boolean).join(" ");
+  const protection = protectionInWords(group.protection);
+  const limits = protection ? fill(gettext("Protected: %(how)s."), { how: protection }) : "";
+  return [linkInWords(group), limits, several].filter(Boolean).join(" ");
 }
 
 /** @param {Group} group */

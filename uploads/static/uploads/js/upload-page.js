@@ -5,6 +5,7 @@ import { Dropzone } from "./dropzone.js";
 import { HoldNotice } from "./hold-notice.js";
 import { MyFiles } from "./my-files.js";
 import { UploadQueue } from "./queue.js";
+import { ProtectForm } from "./protect-form.js";
 import { QuotaMeter } from "./quota-meter.js";
 import { watchForReopening } from "./reopening.js";
 import { answerOtherTabs } from "./unfinished.js";
@@ -13,6 +14,7 @@ import { UploadList } from "./upload-list.js";
 
 const queue = new UploadQueue();
 const dropzone = find("ddx-dropzone", Dropzone);
+const protect = find("ddx-protect", ProtectForm);
 const unfinished = find("ddx-unfinished", UnfinishedList);
 const mine = find("ddx-my-files", MyFiles);
 const quota = find("ddx-quota", QuotaMeter);
@@ -35,8 +37,10 @@ dropzone.addEventListener("files", async (event) => {
   if (wanted && files.length === 1) {
     wanted.useFile(files[0].file);
   } else {
+    const protection = protect.read();
+    if (!protection) return;
     await unfinished.ready;
-    queue.add(files, unfinished.entries);
+    queue.add(files, unfinished.entries, protection);
     unfinished.drop(new Set(uploads().map(({ fileId }) => fileId)));
   }
   quota.refresh();

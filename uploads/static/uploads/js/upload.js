@@ -7,13 +7,15 @@ import { Problem, randomKey } from "./api.js";
 import { pauseBefore } from "./backoff.js";
 import { hasNoWayBack, holdsEverything, isRetryable, isSuperseded } from "./endings.js";
 import { readableName } from "./format.js";
-import { explain, explainEnding, maySucceedLater } from "./refusals.js";
+import { explain, explainEnding, explainLostProtection, maySucceedLater, PROTECTION_LOST } from "./refusals.js";
 import { AT_THE_SERVER, OVER, PAUSABLE, UNDER_WAY } from "./states.js";
 import { announce, withdraw } from "./ticket.js";
 import { Transmission } from "./transmission.js";
 import { forget, remember, settle } from "./unfinished.js";
 
-/** @typedef {import("./states.js").State} State @typedef {import("./ticket.js").Ticket} Ticket */
+/** @typedef {import("./states.js").State} State @typedef {import("./ticket.js").Ticket} Ticket
+ * @typedef {import("./protection.js").Protection} Protection
+ */
 
 /** A cause that lasts longer than this is shown with a button, not waited for. */
 export const LONGEST_WAIT_SECONDS = 15 * 60;
@@ -85,13 +87,16 @@ export class Upload extends EventTarget {
   isBarred = false;
   /** Goes before others that wait on this device: somebody asked for it. */
   urgent = false;
+  /** Who may have it; null where that was set before a reload, and is not known here. @type {Protection | null} */
+  protection;
 
   /**
    * @param {import("./dropped.js").Chosen} chosen
    * @param {Ticket | null} [earlier] the upload of the same file to go on with, or to show as done
    * @param {boolean} [isBatched]
+   * @param {Protection} [protection] of a new one
    */
-  constructor({ file, path }, earlier = null, isBatched = earlier?.batch != null) {
+  constructor({ file, path }, earlier = null, isBatched = earlier?.batch != null, protection = {}) {
     super();
     this.#file = file;
     this.path = path;
@@ -99,6 +104,7 @@ export class Upload extends EventTarget {
     this.isBatched = isBatched;
     this.#ticket = earlier;
     this.#fromEarlier = earlier !== null;
+    this.protection = earlier?.isProtected ? null : protection;
     this.asked = new Promise((resolve) => {
       this.#tellAsked = () => resolve(undefined);
     });
@@ -276,11 +282,13 @@ export class Upload extends EventTarget {
   // --- Announcing ---
 
   async #announce() {
+    // Never sent anew without the password that it had.
+    if (this.protection === null) return this.#fail(explainLostProtection(), PROTECTION_LOST);
     const turn = ++this.#turn;
     const key = (this.#key ||= randomKey());
     this.#become("announcing");
     try {
-      const ticket = await announce(this.#file, this.path, key);
+      const ticket = await announce(this.#file, this.path, key, this.protection);
       if (key !== this.#key) return this.#tellCancelled(ticket); // given up in the meantime
       if (turn !== this.#turn && this.#ticket) return; // a later answer has the newer token
       this.#ticket = ticket;

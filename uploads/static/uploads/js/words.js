@@ -2,6 +2,7 @@
 
 import { formatCount, formatDuration, formatSize, formatSpeed } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
+import { protectionInWords } from "./protection.js";
 
 /** @typedef {import("./upload.js").Upload} Upload @typedef {import("./group.js").Group} Group */
 
@@ -97,10 +98,16 @@ export function setbackInWords({ setback, state }) {
     : gettext("The storage failed in the middle. The file is sent again from its beginning.");
 }
 
-/** What a new upload of a file of a batch is, so that nobody looks for it behind the batch's link. @param {Upload} upload */
+/**
+ * What a new upload of a file of a batch is, so that nobody looks for it behind the batch's link; and what was set for
+ * a single one. @param {Upload} upload
+ */
 export function apartInWords(upload) {
   const isSent = upload.isUnderWay || ["paused", "done"].includes(upload.state);
-  return upload.isApart && isSent ? gettext("A new upload, with a link of its own") : "";
+  if (!isSent) return "";
+  const apart = upload.isApart ? gettext("A new upload, with a link of its own") : "";
+  const how = upload.isBatched ? "" : protectionInWords(upload.protection ?? {});
+  return [apart, how].filter(Boolean).join(" · ");
 }
 
 // --- Groups ---

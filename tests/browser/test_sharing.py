@@ -1,0 +1,119 @@
+"""Passwords, limits and withdrawal in a real browser: what the sender sets, and what recipients then see."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from devtools.server_process import ServerProcess
+from tests.browser.conftest import UploadPage
+from tests.browser.looks import WIDTHS, look_at
+from tests.browser.network import Network
+
+Contexts = Callable[..., BrowserContext]
+Networks = Callable[[ServerProcess], Network]
+TEXT = {"name": "secret plan.txt", "mimeType": "text/plain", "buffer": b"nobody knows"}
+NOTE = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"a note"}
+
+
+def protect(page: Page, **fields: str) -> None:
+    page.get_by_text("Protect and limit").click()
+    for label, value in fields.items():
+        page.get_by_label(label.replace("_", " ")).fill(value)
+
+
+@pytest.mark.parametrize("device", list(WIDTHS))
+def test_a_protected_batch_opens_for_whoever_has_its_password(
+    announcing_server: ServerProcess, network_to: Networks, new_context: Contexts, device: str
+) -> None:
+    options = {"viewport": WIDTHS[device], "reduced_motion": "reduce"}
+    upload = UploadPage(new_context(**options).new_page(), network_to(announcing_server)).open()
+    protect(upload.page, Password="monsoon 26", Downloads_at_most="1")
+    expect(upload.page.locator(".protect-words")).to_have_text("password · 1 download")
+    look_at(upload.page, f"upload-protect-{device}", "ddx-protect")
+    upload.choose(TEXT, NOTE)
+    expect(upload.in_state("done")).to_have_count(2)
+    expect(upload.group()).to_contain_text("Protected: password · 1 download.")
+    link = upload.batch_link()
+
+    page = new_context(**options, java_script_enabled=device == "desktop").new_page()
+    page.goto(link)
+    expect(page).to_have_title("Protected by a password · DirectDriveX")
+    assert "secret" not in page.content()
+    assert "note" not in page.content()
+    field = page.get_by_label("Password")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("autocomplete", "off")
+    field.fill("winter 26")
+    field.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("")
+    if device == "desktop":
+        look_at(page, f"locked-{device}")
+    field.fill("monsoon 26")
+    field.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("2 files")
+    assert page.url == link
+    assert "monsoon" not in page.content()
+    page.get_by_role("link", name="secret plan.txt", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("secret plan.txt")
+    page.go_back()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all as ZIP").click()
+    assert download.value.path().stat().st_size > 200
+    page.context.clear_cookies()
+    page.goto(link)
+    expect(page.get_by_text("downloaded as often as its sender allowed")).to_be_visible()
+
+
+def test_the_sender_changes_limits_later_and_withdraws_the_link(
+    announcing_server: ServerProcess, network_to: Networks, new_context: Contexts
+) -> None:
+    upload = UploadPage(
+        new_context(viewport=WIDTHS["phone"], reduced_motion="reduce").new_page(), network_to(announcing_server)
+    ).open()
+    upload.choose(TEXT)
+    upload.expect_state(TEXT["name"], "done")
+    link = upload.link_of(TEXT["name"])
+    other = new_context().new_page()
+    other.goto(link)
+    expect(other.get_by_role("link", name="Download")).to_be_visible()
+    mine = upload.page.locator("ddx-my-files")
+    mine.locator("summary").click()
+    lock = upload.button("Protect or withdraw secret plan.txt")
+    lock.click()
+    dialog = upload.page.get_by_role("dialog")
+    expect(dialog.get_by_label("Password")).to_be_focused()
+    look_at(upload.page, "controls-phone", "dialog")
+    dialog.get_by_label("Password").fill("monsoon 26")
+    dialog.get_by_label("Downloads at most").fill("3")
+    dialog.get_by_label("Can be downloaded for").select_option(label="7 days")
+    dialog.get_by_role("button", name="Save").click()
+    expect(mine.locator("li")).to_contain_text("password · 0 of 3 downloads")
+    other.reload()
+    other.get_by_label("Password").fill("monsoon 26")
+    other.get_by_role("button", name="Unlock").click()
+    expect(other.get_by_text("Can be downloaded until")).to_be_visible()
+    expect(other.locator(".preview")).to_have_count(0)
+    with other.expect_download() as download:
+        other.get_by_role("link", name="Download").click()
+    assert download.value.path().read_bytes() == TEXT["buffer"]
+    upload.page.reload()
+    mine.locator("summary").click()
+    expect(mine.locator("li")).to_contain_text("password · 1 of 3 downloads")
+    lock.click()
+    dialog.get_by_role("button", name="Withdraw the link").click()
+    expect(mine.locator("li")).to_contain_text("withdrawn")
+    other.reload()
+    expect(other.get_by_text("The sender has withdrawn this link.")).to_be_visible()
+    assert TEXT["name"] not in other.content()
+    lock.click()
+    dialog.get_by_label("Take the password away").check()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    lock.click()
+    dialog.get_by_role("button", name="Give the link back").click()
+    expect(dialog).to_be_hidden()
+    other.reload()
+    expect(other.get_by_role("heading", level=1)).to_have_text(TEXT["name"])

@@ -1,24 +1,28 @@
-"""The pages that people see: the upload page, and what a link of a file or of a batch leads to. They only read."""
+"""The pages that people see: the upload page, and what a link of a file or of a batch leads to. They only read,
+but for the form that asks for a password.
+"""
 
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from uploads import batches, links, services
 from uploads.delivery import preview
-from uploads.errors import Gone, NotFound, UploadError, WrongState
-from uploads.models import StoredFile
+from uploads.errors import Gone, NotFound, RateLimited, Unauthorized, UploadError, WrongState
+from uploads.models import Batch, StoredFile
 from uploads.problems import from_exception
 from uploads.qr import qr_code
 from uploads.shared import STATE_WORDS, shared_batch, shared_file
+from uploads.sharing import opening, unlocking
 from uploads.sharing.access import admit, look
 from uploads.sharing.listing import seen, view_of
 from uploads.states import Status
@@ -47,7 +51,7 @@ async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
     except Gone as error:
         return _withdrawn(request, error)
     if access.is_locked:
-        return _locked(request, f"files/{file.pk}")
+        return _locked(request, links.share_path(file.pk))
     shared = shared_file(file, file.status_at(timezone.now()).value, file.stored_bytes)
     link = links.share_url(links.origin_of_request(request), file.pk)
     context = {"file": shared, "link": link, "qr_code": None if shared.is_gone else qr_code(link)}
@@ -66,7 +70,7 @@ async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     except Gone as error:
         return _withdrawn(request, error)
     if view.is_locked:
-        return _locked(request, f"batch/{batch.pk}")
+        return _locked(request, links.batch_path(batch.pk))
     try:
         facts = seen(await batches.facts_now(batch), view)
     except Gone:
@@ -98,9 +102,46 @@ async def preview_page(request: HttpRequest, file_id: UUID) -> HttpResponseBase:
         return preview.refusal(from_exception(error))
 
 
-def _locked(request: HttpRequest, what: str) -> HttpResponse:
-    """The page that asks for a password; `what` is where the API takes it, as in `files/ID`."""
-    return render(request, "uploads/withheld.html", {"what": what})
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+async def unlock_file(request: HttpRequest, file_id: UUID) -> HttpResponse:
+    """The password of a file, from the form of its page."""
+    return await _unlock(request, services.find, file_id, links.share_path(file_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+async def unlock_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    """The password of a batch, from the form of its page."""
+    return await _unlock(request, batches.find, batch_id, links.batch_path(batch_id))
+
+
+async def _unlock(
+    request: HttpRequest, find: Callable[[UUID], StoredFile | Batch], subject_id: UUID, page: str
+) -> HttpResponse:
+    if request.method != "POST":  # somebody looks at an address that a form led to
+        return HttpResponseRedirect(page)
+    try:
+        subject = await database_sync_to_async(find)(subject_id)
+        token, _until = await opening.unlock(request, subject, request.POST.get("password", ""))
+    except NotFound:
+        raise Http404 from None
+    except (Unauthorized, RateLimited) as error:
+        return _locked(request, page, error)
+    except (Gone, WrongState):  # it is no longer here, or no longer locked: its page says so
+        return HttpResponseRedirect(page)
+    response = HttpResponseRedirect(page)
+    unlocking.keep(request, response, subject.pk, token)
+    return response
+
+
+def _locked(request: HttpRequest, page: str, error: UploadError | None = None) -> HttpResponse:
+    """The form that asks for the password of what is behind `page`, and why the last one did not do."""
+    context = {"page": page, "error": error, "wait": error.retry_after if error else None}
+    response = render(request, "uploads/locked.html", context, status=(error.http_status if error else None) or 200)
+    if error and error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _withdrawn(request: HttpRequest, error: Gone) -> HttpResponse:

@@ -105,6 +105,7 @@ class SharedFile:
     preview_url: str
     share_url: str
     preview: str  # what can be shown of it: image, audio, video, pdf, text, or nothing
+    downloads_left: int | None
     is_hidden: bool = False  # a stand-in for its name is all that is shown
 
     @property
@@ -128,6 +129,12 @@ class SharedFile:
         return not self.is_complete and not self.is_coming
 
     @property
+    def downloads_left_in_words(self) -> str:
+        left = self.downloads_left or 0
+        words = ngettext("It can be downloaded %(n)s more time.", "It can be downloaded %(n)s more times.", left)
+        return words % {"n": f"{left:,}"}
+
+    @property
     def is_shown_in_part(self) -> bool:
         return self.preview == "text" and self.size > TEXT_BYTES
 
@@ -148,6 +155,7 @@ def shared_file(file: StoredFile, status: str, stored: int, *, is_locked: bool =
         preview_url=preview_path(file.pk),
         share_url=share_path(file.pk),
         preview=family_of(file) if status == Status.COMPLETED else "",
+        downloads_left=None if file.max_downloads is None else max(0, file.max_downloads - file.downloads),
         is_hidden=is_locked or status == Withheld.REVOKED,
     )
 

@@ -4,17 +4,14 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils.translation import gettext_lazy as _
 from ninja import Router
 
-from uploads import batches, doors, services
+from uploads import batches, services
 from uploads.answers import ERRORS
-from uploads.errors import Unauthorized, WrongState
 from uploads.models import Batch, StoredFile
-from uploads.people import caller_of, refuse_foreign
+from uploads.people import refuse_foreign
 from uploads.schemas import UnlockedOut, UnlockIn, timestamp
-from uploads.sharing import passwords, unlocking
-from uploads.sharing.access import look
+from uploads.sharing import opening, unlocking
 
 router = Router(tags=["sharing"])
 
@@ -36,14 +33,7 @@ async def unlock_batch(request: HttpRequest, batch_id: str, payload: UnlockIn) -
 
 
 async def _unlock(request: HttpRequest, subject: StoredFile | Batch, password: str) -> HttpResponse:
-    access = await look(request, subject)
-    if not access.lock:
-        raise WrongState(_("This has no password."))
-    person = (await caller_of(request)).person.key
-    await doors.count_guess(person, str(subject.pk))
-    if not await passwords.is_right(password, access.lock, person):
-        raise Unauthorized(_("That is not the password."), password_required=True)
-    token, until = unlocking.new_token(subject.pk, access.lock)
+    token, until = await opening.unlock(request, subject, password)
     response = JsonResponse({"token": token, "expires_at": timestamp(until)})
     response["Cache-Control"] = "no-store"
     unlocking.keep(request, response, subject.pk, token)

@@ -15,6 +15,8 @@ urlpatterns: list[Any] = [
     path("", pages.upload_page, name="upload"),
     path("f/<uuid:file_id>", pages.share_page, name="share"),
     path("preview/<uuid:file_id>", pages.preview_page, name="preview"),
+    path("f/<uuid:file_id>/unlock", pages.unlock_file, name="unlock-file"),
+    path("b/<uuid:batch_id>/unlock", pages.unlock_batch, name="unlock-batch"),
     path("b/<uuid:batch_id>", pages.batch_page, name="batch"),
     path("accounts/", include("uploads.accounts")),
     path("jsi18n/", catalog, name="jsi18n"),

@@ -38,7 +38,7 @@ def test_the_link_of_several_files_works_from_the_first_second_and_turns_into_do
     recipient.goto(upload.batch_link())
     expect(recipient.get_by_role("heading", level=1)).to_have_text("2 files")
     expect(recipient.get_by_text("still coming")).to_be_visible()
-    downloads = recipient.get_by_role("link", name="Download")
+    downloads = recipient.locator(".folder").get_by_role("link", name="Download")
     expect(downloads).to_have_count(0)
     expect(downloads).to_have_count(1)  # one is complete while the other still comes
     expect(recipient.locator("[data-file]", has_text="second.bin").locator(".row-words")).to_have_text(
@@ -75,7 +75,7 @@ def test_a_folder_keeps_its_folders_and_gives_the_batch_its_name(
     expect(page.get_by_role("heading", level=1)).to_have_text("Wedding")
     photos = page.get_by_role("region", name="Wedding/photos")
     expect(photos.locator(".row-name")).to_have_text(["9.jpg", "10.jpg"])
-    expect(page.get_by_role("link", name="Download")).to_have_count(3)
+    expect(page.locator(".folder").get_by_role("link", name="Download")).to_have_count(3)
 
 
 def test_cancel_all_ends_what_is_unfinished_and_leaves_what_is_complete(
@@ -237,4 +237,4 @@ def test_a_page_that_waits_for_files_outlives_a_server_that_is_away(
         server.stop()
     server.restart()
     upload.network.slow_down(0)
-    expect(page.get_by_role("link", name="Download")).to_have_count(2)
+    expect(page.locator(".folder").get_by_role("link", name="Download")).to_have_count(2)

@@ -54,6 +54,16 @@ def sound() -> bytes:
     return out.getvalue()
 
 
+# A second of a film, as a browser records it; without a length in its head, as such films are.
+FILM = """() => new Promise((done) => {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d").fillRect(0, 0, 50, 50);
+  const recorder = new MediaRecorder(canvas.captureStream(20), {mimeType: "video/webm; codecs=vp8"});
+  recorder.ondataavailable = async ({data}) => done(Array.from(new Uint8Array(await data.arrayBuffer())));
+  recorder.start();
+  setInterval(() => canvas.getContext("2d").fillRect(0, 0, 50, 50), 50);
+  setTimeout(() => recorder.stop(), 1000);
+})"""
 PICTURE = (Path(__file__).parents[2] / "docs/images/admin-live.png").read_bytes()
 GOOD = [
     ("picture.png", "image/png", PICTURE),
@@ -97,7 +107,8 @@ def test_what_can_be_shown_is_shown_on_phone_and_desktop(
     new_context: Callable[..., BrowserContext],
 ) -> None:
     upload = UploadPage(new_context().new_page(), network_to(announcing_server)).open()
-    ids = sent(upload, GOOD)
+    film = ("film.webm", "video/webm", bytes(upload.page.evaluate(FILM)))
+    ids = sent(upload, [*GOOD, film])
     for device, size in WIDTHS.items():
         page = new_context(viewport=size, reduced_motion="reduce").new_page()
 
@@ -108,7 +119,7 @@ def test_what_can_be_shown_is_shown_on_phone_and_desktop(
             return page
 
         page = of("picture.png")
-        page.wait_for_function("document.querySelector('img.preview').naturalWidth > 100")
+        page.wait_for_function("() => document.querySelector('img.preview').naturalWidth > 100")
         page.get_by_text("Open on another device").click()
         expect(page.get_by_role("img", name="QR code")).to_be_visible()
         look_at(page, f"share-picture-{device}")
@@ -121,9 +132,13 @@ def test_what_can_be_shown_is_shown_on_phone_and_desktop(
         expect(page.locator(".preview")).to_have_count(0)
 
     of("tone.wav")
-    page.wait_for_function("document.querySelector('audio').duration > 1.9")
+    page.wait_for_function("() => document.querySelector('audio').duration > 1.9")
     asked = page.request.get(f"{upload.url}/preview/{ids['tone.wav']}", headers={"Range": "bytes=100-199"})
     assert (asked.status, asked.headers["content-type"], len(asked.body())) == (206, "audio/wav", 100)
+    of("film.webm")
+    page.wait_for_function("() => document.querySelector('video').videoWidth > 0")
+    page.evaluate("document.querySelector('video').play()")
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0.2")
     page.goto(f"{upload.url}/f/{ids['paper.pdf']}")
     page.get_by_text("Show the document here").click()
     until(page, lambda: any(frame.url.startswith("chrome-extension:") for frame in page.frames))
@@ -142,13 +157,14 @@ def test_nothing_of_a_file_runs_in_our_origin(
     context.on("request", lambda request: harm.append(request.url) if "harmed" in request.url else None)
     context.on("dialog", lambda dialog: (harm.append(dialog.message), dialog.dismiss()))
     page = context.new_page()
-    for name, file in ids.items():
+    for name in ("page.html", "drawing.svg", "script.pdf"):
         with page.expect_response("**/preview/*"):
-            page.goto(f"{upload.url}/f/{file}")
+            page.goto(f"{upload.url}/f/{ids[name]}")
             page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         with page.expect_download() as download:
             page.get_by_role("link", name="Download").click()
         download.value.cancel()
+    for name, file in ids.items():
         page.goto(f"{upload.url}/preview/{file}")
         answer = page.request.head(f"{upload.url}/preview/{file}")
         assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'"), name
@@ -170,6 +186,7 @@ EMBED = """async (ids) => {
     document.body.append(node);
   });
   const make = (tag, values) => Object.assign(document.createElement(tag), values);
+  await Promise.all(ids.map((id) => loaded(make("iframe", {src: `/preview/${id}`}))));
   for (const url of ids.flatMap((id) => [`/preview/${id}`, `/api/v1/download/stream/${id}`])) {
     await loaded(make("script", {src: url}));
     await loaded(make("script", {src: url, type: "module"}));

@@ -120,12 +120,6 @@ export const cancelBatch = (id, token) => call("POST", `batch/cancel/${id}`, { t
 /** @param {string} id @returns {Promise<{title: string, status: string, total_size: number, files: FileFacts[]}>} */
 export const batchFacts = (id) => call("GET", `batch/${id}`, { timeout: BATCH_TIMEOUT_MS });
 
-/**
- * Gives the password of a file (`files/ID`) or a batch (`batch/ID`); the browser keeps the cookie that opens it.
- * @param {string} what @param {string} password
- */
-export const unlock = (what, password) => call("POST", `${what}/unlock`, { body: { password } });
-
 /** @param {string} id @param {string} [token] */
 export const cancelUpload = (id, token) => call("POST", `upload/cancel/${id}`, { token });
 

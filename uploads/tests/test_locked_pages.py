@@ -1,0 +1,117 @@
+"""The form that asks for a password, as a plain HTTP client sees it; in a browser: tests/browser/test_sharing.py."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.test import Client
+from django.utils import timezone
+
+from uploads import doors
+from uploads.errors import RateLimited
+from uploads.models import StoredFile
+from uploads.states import Status
+from uploads.tests.test_batch_page import batch_of
+from uploads.tests.test_pages import INLINE, stored_file
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PASSWORD = "मानसून 26"
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+def locked_file(**fields: Any) -> StoredFile:
+    return stored_file(**{"status": Status.COMPLETED, "password_hash": make_password(PASSWORD)} | fields)
+
+
+def give(client: Client, page: str, password: str = PASSWORD) -> Any:
+    return client.post(f"{page}/unlock", {"password": password})
+
+
+def test_the_locked_page_of_a_file_tells_nothing_but_that_it_is_locked(client: Client) -> None:
+    file = locked_file(filename="plan.pdf", size=1_234_567, content_type="application/pdf")
+    answer = client.get(f"/f/{file.pk}")
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert "<title>Protected by a password · DirectDriveX</title>" in text
+    for secret in ("plan", "1.18 MiB", "PDF", "ab" * 32, "/preview/", "download/stream", "<svg", "og:"):
+        assert secret not in text
+    assert 'autocomplete="off"' in text
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert not INLINE.search(text)
+
+
+def test_the_locked_page_of_a_batch_tells_neither_title_nor_files(client: Client) -> None:
+    batch = batch_of({"filename": "plan.pdf", "path": "secret"}, title="Wedding")
+    type(batch).objects.filter(pk=batch.pk).update(password_hash=make_password(PASSWORD))
+    text = client.get(f"/b/{batch.pk}").content.decode()
+    for secret in ("plan", "secret", "Wedding", "1 file", "download-zip", "<svg"):
+        assert secret not in text
+    answer = give(client, f"/b/{batch.pk}")
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/b/{batch.pk}")
+    assert "Wedding" in client.get(f"/b/{batch.pk}").content.decode()
+    assert "plan.pdf" in client.get(f"/f/{batch.files.get().pk}").content.decode()
+
+
+def test_the_right_password_leads_to_the_page_and_is_kept_in_a_cookie_alone(client: Client) -> None:
+    page = f"/f/{locked_file().pk}"
+    answer = give(client, page)
+    assert (answer.status_code, answer.headers["Location"]) == (302, page)
+    [cookie] = [morsel for name, morsel in answer.cookies.items() if name.startswith("ddx_unlocked")]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    assert PASSWORD not in str(answer.cookies)
+    assert "holiday.mp4" in client.get(page).content.decode()
+    assert "holiday.mp4" not in Client().get(page).content.decode()
+
+
+@pytest.mark.parametrize("password", ["wrong", "", " ", "x" * 257])
+def test_a_wrong_password_is_said_in_words_beside_the_field(client: Client, password: str) -> None:
+    answer = give(client, f"/f/{locked_file().pk}", password)
+    text = answer.content.decode()
+    assert answer.status_code == 401
+    assert 'role="alert">That is not the password.</p>' in text
+    assert 'autofocus autocomplete="off" aria-invalid="true" aria-describedby="password-error"' in text
+    assert "holiday" not in text
+    assert not password.strip() or password not in text
+
+
+def test_who_guesses_too_often_is_told_when_to_try_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_person: str, _subject: str) -> None:
+        raise RateLimited(retry_after=42)
+
+    monkeypatch.setattr(doors, "count_guess", refuse)
+    answer = give(client, f"/f/{locked_file().pk}")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "42")
+    assert "Too many passwords were tried. Please try again in 42 seconds." in answer.content.decode()
+
+
+def test_another_sites_form_cannot_unlock_anything() -> None:
+    answer = give(Client(enforce_csrf_checks=True), f"/f/{locked_file().pk}")
+    assert answer.status_code == 403
+
+
+def test_what_is_not_locked_or_not_there_leads_to_its_page(client: Client) -> None:
+    locked = locked_file()
+    assert client.get(f"/f/{locked.pk}/unlock").headers["Location"] == f"/f/{locked.pk}"
+    for file in (stored_file(status=Status.COMPLETED), locked_file(revoked_at=timezone.now())):
+        answer = give(client, f"/f/{file.pk}")
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/f/{file.pk}")
+    assert give(client, "/b/6f0b1f5e-0000-4000-8000-000000000000").status_code == 404
+    text = client.get(f"/f/{file.pk}").content.decode()
+    assert "The sender has withdrawn this link." in text
+    assert "holiday" not in text
+
+
+def test_a_preview_obeys_locks_and_limits(client: Client) -> None:
+    locked, counted, revoked = locked_file(), stored_file(status=Status.COMPLETED, max_downloads=2), locked_file()
+    StoredFile.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
+    for file, status in ((locked, 401), (counted, 415), (revoked, 410)):
+        answer = client.get(f"/preview/{file.pk}")
+        assert answer.status_code == status
+        assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    text = client.get(f"/f/{counted.pk}").content.decode()
+    assert "It can be downloaded 2 more times." in text
+    assert "/preview/" not in text

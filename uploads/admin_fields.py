@@ -37,6 +37,10 @@ FIELDSETS: Any = (
         _("Times"),
         {"fields": ("created_at", "last_seen_at", "completed_at", "upload_expires_at", "expires_at")},
     ),
+    (
+        _("Sharing"),
+        {"fields": ("shown_password", "max_downloads", "downloads", "expires_in", "revoked_at")},
+    ),
     (_("Digests"), {"fields": ("storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
 )
 # Who did it, where it was none of the people.
@@ -82,6 +86,15 @@ def sender_of(sent: StoredFile | Batch) -> str:
     if sent.owner is not None:
         return sent.owner.get_username()
     return format_html("{}<br><small>{}</small>", sent.person.removeprefix("address:"), _("anonymous"))
+
+
+def password_of(subject: StoredFile | Batch) -> str:
+    """That there is a password, and whose; what is kept of it is shown to nobody."""
+    if subject.password_hash:
+        return str(_("its own"))
+    if isinstance(subject, StoredFile) and subject.batch is not None and subject.batch.password_hash:
+        return str(_("that of its batch"))
+    return str(_("none"))
 
 
 class OnlyLooking:
@@ -149,6 +162,10 @@ class FileFields:
         return format_html(
             '<a href="{}">{}</a>', reverse("admin:uploads_batch_change", args=[file.batch_id]), file.batch
         )
+
+    @admin.display(description=_("password"))
+    def shown_password(self, file: StoredFile) -> str:
+        return password_of(file)
 
     @admin.display(description=_("last error"), ordering="error_code")
     def last_error(self, file: StoredFile) -> str:

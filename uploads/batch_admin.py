@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 from quotas.sizes import short_size
 from uploads import batches, links, shown, steering
-from uploads.admin_fields import OnlyLooking, exact, sender_of
+from uploads.admin_fields import OnlyLooking, exact, password_of, sender_of
 from uploads.batches import BatchSummary
 from uploads.errors import UploadError
 from uploads.models import Batch
@@ -28,6 +28,7 @@ from uploads.states import BatchStatus
 FIELDSETS: Any = (
     (None, {"fields": ("title", "shown_status", "shown_files", "exact_size", "id", "link", "created_at")}),
     (_("Sender"), {"fields": ("shown_sender", "person", "visitor")}),
+    (_("Sharing"), {"fields": ("shown_password", "max_downloads", "downloads", "expires_in", "revoked_at")}),
 )
 # So many may hold 20,000 files: as many as are cancelled before a browser gives up waiting.
 MOST_BATCHES = 20
@@ -93,6 +94,10 @@ class BatchAdmin(OnlyLooking, admin.ModelAdmin):
     @admin.display(description=_("sender"), ordering="owner__username")
     def shown_sender(self, batch: Batch) -> str:
         return sender_of(batch)
+
+    @admin.display(description=_("password"))
+    def shown_password(self, batch: Batch) -> str:
+        return password_of(batch)
 
     @admin.display(description=_("link"))
     def link(self, batch: Batch) -> str:

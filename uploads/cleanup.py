@@ -20,6 +20,7 @@ from uploads import lifecycle, services
 from uploads.errors import UploadError
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
+from uploads.sharing import counting
 from uploads.states import ACTIVE, TERMINAL, Status
 from uploads.storage import get_store, store_named, store_of
 from uploads.storage.base import StorageError, StorageUnavailableError, Store, Tidied, is_key
@@ -34,7 +35,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Report:
-    """What was done, or with `dry_run` would be; each a list of file ids, but `forgotten`: rows of daily use.
+    """What was done, or with `dry_run` would be; each a list of file ids, but `forgotten`: rows of daily use, and
+    `forgotten_downloads`, which nobody can resume any more.
 
     `problems` are sentences.
     """
@@ -44,6 +46,7 @@ class Report:
     reservations: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     forgotten: int = 0
+    forgotten_downloads: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -83,6 +86,7 @@ async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
             report.problems.append(f"storage {store.name}: {error}")
     long_ago = utc_day(timezone.now() - USAGE_KEPT)
     report.forgotten = await database_sync_to_async(quotas.forget_usage)(long_ago, dry_run=dry_run)
+    report.forgotten_downloads = await database_sync_to_async(counting.forget)(dry_run=dry_run)
     return report
 
 

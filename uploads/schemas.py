@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from uploads.names import BadNameError, clean_filename
-from uploads.sharing.rules import LONGEST_LIFE, LONGEST_PASSWORD, MOST_DOWNLOADS, SHORTEST_LIFE
+from uploads.sharing.rules import LONGEST_LIFE, LONGEST_PASSWORD, MOST_DOWNLOADS, SHORTEST_LIFE, is_password
 
 MAX_FILE_BYTES = 5_497_558_138_880
 _WORD = "[A-Za-z0-9_!#$&^.+-]+"
@@ -29,7 +29,7 @@ def refused(sentence: Any) -> PydanticCustomError:
 
 
 def _checked_password(value: str | None) -> str | None:
-    if value is not None and (not value.strip() or len(value) > LONGEST_PASSWORD):
+    if value is not None and not is_password(value):
         raise refused(_("A password has 1 to %(most)d characters, not only spaces.") % {"most": LONGEST_PASSWORD})
     return value
 

@@ -50,6 +50,8 @@ TEXTS = {"the empty string", "a string", "digits in a string", "true in a string
 ABSENT = {"missing", "null"}
 PASSWORDS = {name for name in TEXTS if name in ("a string", "digits in a string", "true in a string")}
 PASSWORDS |= {name for name, text in STRINGS.items() if text.strip() and len(text) <= 256}
+# Each that is taken costs the time of a slow hash.
+HASHED = {"a string", "256 characters", "NUL", "an emoji", "a combining storm"}
 OF_A_FILE: dict[str, set[str]] = {
     "filename": NAMES,
     "size": WHOLE_NUMBERS,
@@ -103,7 +105,8 @@ async def try_field(server: ServerProcess, field: Field) -> None:
         right = named == {at_fault} or (field.name == "files" and all(name.startswith("files.") for name in named))
         return None if right else f"blames {named}, not {at_fault}"
 
-    await all_cells("JSON fields", ((column, column) for column in COLUMNS), fault_of)
+    skipped = PASSWORDS - HASHED if field.name == "password" else set()
+    await all_cells("JSON fields", ((column, column) for column in COLUMNS if column not in skipped), fault_of)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)

@@ -23,6 +23,12 @@ def lock_of(own: str, of_batch: str) -> str:
     return own or of_batch
 
 
+def is_password(text: str) -> bool:
+    """Whether this can be a password: not only spaces, not too long, and no half of a surrogate pair in it."""
+    has_halves = any("\ud800" <= letter <= "\udfff" for letter in text[: LONGEST_PASSWORD + 1])
+    return bool(text.strip()) and len(text) <= LONGEST_PASSWORD and not has_halves
+
+
 def is_used_up(downloads: int, max_downloads: int | None) -> bool:
     return max_downloads is not None and downloads >= max_downloads
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from uploads.models import FileEvent, StoredFile
+from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -129,6 +129,26 @@ def test_token_digests_are_never_shown(admin):
     for text in (admin.get(change_page(file)).content.decode(), listing(admin)[1].content.decode()):
         assert "deadbeef" not in text
         assert "cafecafe" not in text
+
+
+def test_share_controls_are_shown_and_never_what_is_kept_of_a_password(admin):
+    batch = Batch.objects.create(person="address:203.0.113.9", created_at=timezone.now(), password_hash="hash-of-batch")
+    now = timezone.now()
+    own = a_file("own.bin", batch=batch, password_hash="hash-of-file", max_downloads=77, downloads=33, revoked_at=now)
+    plain = a_file("plain.bin", batch=batch, position=1, expires_in=4321)
+    text = admin.get(change_page(own)).content.decode()
+    for shown in ("its own", "77", "33"):
+        assert shown in text
+    plain_text = admin.get(change_page(plain)).content.decode()
+    assert "that of its batch" in plain_text
+    assert "4321" in plain_text
+    of_batch = admin.get(reverse("admin:uploads_batch_change", args=[batch.pk])).content.decode()
+    assert "its own" in of_batch
+    lists = [
+        admin.get(reverse(f"admin:uploads_{name}_changelist")).content.decode() for name in ("storedfile", "batch")
+    ]
+    for page in (text, plain_text, of_batch, *lists):
+        assert "hash-of" not in page
 
 
 def test_users_can_still_be_looked_after(admin):

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from channels.db import database_sync_to_async
@@ -12,8 +14,8 @@ from django.contrib.auth.models import User
 from django.test import AsyncClient
 from django.utils import timezone
 
-from uploads import doors, links, services
-from uploads.models import Batch, FileEvent, StoredFile
+from uploads import cleanup, doors, links, services
+from uploads.models import Batch, CountedDownload, FileEvent, StoredFile
 from uploads.rates import MemoryRateStore
 from uploads.sharing import passwords
 from uploads.states import Status
@@ -243,6 +245,7 @@ async def test_nobody_else_changes_anything_and_a_cookie_alone_does_not(async_cl
         {"password": ""},
         {"password": " \u00a0"},
         {"password": 5},
+        {"password": "half a pair: \ud800"},
         {"max_downloads": 0},
         {"max_downloads": 1.5},
         {"max_downloads": True},
@@ -470,3 +473,129 @@ async def test_no_secret_is_taken_from_an_address(async_client: AsyncClient) -> 
     token = (await unlock(AsyncClient(), f"files/{file.pk}"))["token"]
     for query in (f"token={token}", f"password={SECRET}", f"access_token={token}", f"Authorization=Bearer+{token}"):
         assert (await async_client.get(f"{links.download_path(file.pk)}?{query}")).status_code == 401
+
+
+# --- ZIPs and previews ---
+
+
+async def zip_of(client: AsyncClient, whole: Batch, status: int = 200, **headers: str) -> list[str]:
+    """The names in the batch's ZIP, without its list of digests; nothing where it is refused."""
+    answer = await client.get(f"{API}/batch/download-zip/{whole.pk}", headers=headers)
+    assert answer.status_code == status, answer
+    if not answer.streaming:
+        return []
+    data = b"".join([block async for block in answer.streaming_content])
+    return sorted(set(ZipFile(BytesIO(data)).namelist()) - {"SHA256SUMS.txt"})
+
+
+async def downloads_of(whole: Batch) -> tuple[int, list[int]]:
+    whole = await Batch.objects.aget(pk=whole.pk)
+    return whole.downloads, [file.downloads async for file in whole.files.order_by("position")]
+
+
+async def test_a_zip_has_what_whoever_asks_may_have(async_client: AsyncClient) -> None:
+    whole = await batch(password_hash=hashed())
+    await whole_file(batch=whole, position=0, filename="plain")
+    own = await whole_file(batch=whole, position=1, filename="own", password_hash=hashed("own"))
+    await whole_file(batch=whole, position=2, filename="withdrawn", revoked_at=timezone.now())
+    await whole_file(batch=whole, position=3, filename="used", max_downloads=1, downloads=1)
+    assert await zip_of(async_client, whole, 401) == []
+    await unlock(async_client, f"batch/{whole.pk}")
+    assert await zip_of(async_client, whole) == ["plain"]
+    await unlock(async_client, f"files/{own.pk}", "own")
+    assert await zip_of(async_client, whole) == ["own", "plain"]
+    assert await downloads_of(whole) == (2, [2, 1, 0, 1])
+    assert await zip_of(visitor(SENDER), whole) == ["own", "plain", "used", "withdrawn"]
+    assert await downloads_of(whole) == (2, [2, 1, 0, 1])
+    navigation = {"sec-fetch-mode": "navigate"}
+    answer = await AsyncClient().get(f"{API}/batch/download-zip/{whole.pk}", headers=navigation)
+    assert (answer.status_code, answer["Location"]) == (302, links.batch_path(whole.pk))
+
+
+async def test_a_zip_counts_for_the_batch_and_for_each_file_and_can_be_resumed(async_client: AsyncClient) -> None:
+    whole = await batch(max_downloads=1)
+    await whole_file(batch=whole, position=0, filename="a", max_downloads=1)
+    await whole_file(batch=whole, position=1, filename="b")
+    path = f"{API}/batch/download-zip/{whole.pk}"
+    size = int((await async_client.head(path))["Content-Length"])
+    parts = []
+    for wanted in ("bytes=0-99", "bytes=100-"):
+        answer = await async_client.get(path, headers={"range": wanted})
+        assert (answer.status_code, answer["Content-Range"].rpartition("/")[2]) == (206, str(size))
+        parts.append(b"".join([block async for block in answer.streaming_content]))
+    with ZipFile(BytesIO(b"".join(parts))) as archive:
+        assert archive.testzip() is None
+        assert {"a", "b"} < set(archive.namelist())
+    assert await downloads_of(whole) == (1, [1, 1])
+    await zip_of(visitor("another"), whole, 410)
+    assert await downloads_of(whole) == (1, [1, 1])
+
+
+async def test_of_many_zips_at_once_no_more_are_given_than_one_of_the_files_allows() -> None:
+    whole = await batch()
+    await whole_file(batch=whole, position=0, filename="a", max_downloads=2)
+    await asyncio.gather(*(try_zip(visitor(f"person {number}"), whole) for number in range(6)))
+    assert await downloads_of(whole) == (2, [2])
+
+
+async def try_zip(client: AsyncClient, whole: Batch) -> None:
+    answer = await client.get(f"{API}/batch/download-zip/{whole.pk}")
+    assert answer.status_code in (200, 410)
+    if answer.streaming:
+        async for _block in answer.streaming_content:
+            pass
+
+
+async def test_where_nothing_of_a_batch_may_be_had_the_zip_says_why(async_client: AsyncClient) -> None:
+    for fields, status in (
+        ({"password_hash": hashed()}, 401),
+        ({"revoked_at": timezone.now()}, 410),
+        ({"max_downloads": 1, "downloads": 1}, 410),
+    ):
+        whole = await batch()
+        await whole_file(batch=whole, **fields)
+        await zip_of(async_client, whole, status)
+
+
+async def test_a_preview_is_behind_the_same_lock_and_no_way_around_a_limit(async_client: AsyncClient) -> None:
+    text = {"filename": "a.txt", "content_type": "text/plain"}
+    locked = await whole_file(b"words", password_hash=hashed(), **text)
+    withdrawn = await whole_file(b"words", revoked_at=timezone.now(), **text)
+    limited = await whole_file(b"words", max_downloads=5, **text)
+    plain = await whole_file(b"words", **text)
+    answers = [await async_client.get(links.preview_path(file.pk)) for file in (locked, withdrawn, limited, plain)]
+    assert [answer.status_code for answer in answers] == [401, 410, 415, 200]
+    assert [b"words" in answer.content for answer in answers] == [False, False, False, True]
+    await unlock(async_client, f"files/{locked.pk}")
+    assert (await async_client.get(links.preview_path(locked.pk))).content == b"words"
+
+
+async def test_a_look_at_a_picture_is_no_download(async_client: AsyncClient) -> None:
+    picture = await whole_file(b"\x89PNG\r\n\x1a\n" + bytes(100), filename="a.png", content_type="image/png")
+    answer = await async_client.get(links.preview_path(picture.pk))
+    assert (answer.status_code, answer.streaming) == (200, True)
+    assert len(b"".join([block async for block in answer.streaming_content])) == 108
+    assert (await of(picture)).downloads == 0
+
+
+# --- the cleanup ---
+
+
+async def test_what_was_withdrawn_or_used_up_is_kept_until_it_expires(async_client: AsyncClient) -> None:
+    withdrawn, used_up = await whole_file(revoked_at=timezone.now()), await whole_file(max_downloads=1)
+    assert (await got(async_client, used_up))[0] == 200
+    await cleanup.clean(frozenset())
+    await change(withdrawn, revoked=False)
+    await change(used_up, max_downloads=2)
+    assert [(await got(visitor("another"), file))[0] for file in (withdrawn, used_up)] == [200, 200]
+
+
+async def test_what_nobody_can_resume_any_more_is_forgotten(async_client: AsyncClient) -> None:
+    file = await whole_file()
+    await got(async_client, file)
+    assert (await cleanup.clean(frozenset())).forgotten_downloads == 0
+    await CountedDownload.objects.aupdate(begun_at=timezone.now() - timedelta(hours=48))
+    assert (await cleanup.clean(frozenset(), dry_run=True)).forgotten_downloads == 1
+    assert (await cleanup.clean(frozenset())).forgotten_downloads == 1
+    assert not await CountedDownload.objects.aexists()
+    assert (await of(file)).downloads == 1

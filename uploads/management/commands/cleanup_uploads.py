@@ -12,7 +12,8 @@ from uploads.storage import close_stores
 class Command(BaseCommand):
     help = (
         "Ends what time has ended: expires overdue uploads and files, completes uploads that only lacked `finish`, "
-        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days. "
+        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days and what was counted of "
+        "downloads after two. "
         "Safe at any time and as often as you like."
     )
 
@@ -36,6 +37,7 @@ class Command(BaseCommand):
                 for key in done:
                     self.stdout.write(f"  {key}")
         self.stdout.write(f"{verb}forgotten of daily use: {report.forgotten}")
+        self.stdout.write(f"{verb}forgotten of counted downloads: {report.forgotten_downloads}")
         if report.problems:
             raise CommandError("\n".join(report.problems))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from devtools.client import Client, Refused
+from devtools.client import Client, PatternSource, Refused
 from devtools.processes import bound_to_parent, end
 from devtools.raw_socket import BINARY, TEXT, Ending, Socket, frame
 from devtools.server_process import ROOT
@@ -194,6 +194,41 @@ async def asks_a_thousand_times_at_once(rude: Rude) -> None:
         await asyncio.gather(*(ask(path) for path in paths * 250), return_exceptions=True)
 
 
+class _Swallowed(asyncio.BufferedProtocol):
+    """Takes all that comes and keeps nothing of it."""
+
+    def __init__(self) -> None:
+        self._room = bytearray(MIB)
+        self.over = asyncio.get_running_loop().create_future()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+async def downloads_over_a_hundred_connections(rude: Rude) -> None:
+    """As fast as it can, and again as soon as it has all or is refused."""
+    source = PatternSource(64 * MIB)
+    upload = await rude.client.initiate("large.bin", source.size)
+    await rude.client.send(upload, source)
+    request = f"GET {upload.answer['download_url']} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+
+    async def download() -> None:
+        while True:
+            loop = asyncio.get_running_loop()
+            transport, swallowed = await loop.create_connection(_Swallowed, "127.0.0.1", rude.port)
+            transport.write(request)
+            await swallowed.over
+
+    await asyncio.gather(*(download() for _ in range(100)))
+
+
 RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "ignores the window": ignores_the_window,
     "sends a million one-byte frames": sends_a_million_one_byte_frames,
@@ -209,6 +244,7 @@ RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "announces without end": announces_without_end,
     "announces a thousand from many connections": announces_a_thousand_from_many_connections,
     "asks a thousand times at once": asks_a_thousand_times_at_once,
+    "downloads over a hundred connections": downloads_over_a_hundred_connections,
 }
 
 

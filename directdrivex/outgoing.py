@@ -14,6 +14,7 @@ import structlog
 from django.core.handlers.asgi import ASGIHandler
 
 from uploads.delivery.lasting import HELD
+from uploads.delivery.pace import Pace
 from uploads.errors import UploadError
 from uploads.storage.base import StorageError
 
@@ -25,6 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 STUCK_SECONDS = 300.0
 
 log = structlog.get_logger(__name__)
+pace = Pace()
 
 
 class BrokenOffError(Exception):
@@ -81,6 +83,7 @@ class Handler(ASGIHandler):
 
 def _in_time(send: Send) -> Send:
     async def sent(message: Message) -> None:
+        await pace.turn()
         async with asyncio.timeout(STUCK_SECONDS):
             await send(message)
 

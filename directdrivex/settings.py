@@ -95,7 +95,7 @@ DOWNLOAD_ACCEL = env.choice("DOWNLOAD_ACCEL", ("off", "nginx"), "off")
 # --- Google Drive -----------------------------------------------------------------------------------------------
 
 EMULATOR_PORT = env.integer("EMULATOR_PORT", 8090, least=0, most=65535)
-# What makes the account `env` where it is missing (uploads/drive_env.py).
+# What makes the account `env` where it is missing (uploads/drive_accounts.py).
 GDRIVE_ENV = {
     "client_id": env.text("GDRIVE_CLIENT_ID"),
     "client_secret": env.text("GDRIVE_CLIENT_SECRET"),

@@ -31,7 +31,7 @@ from devtools.redis import PrivateRedis
 
 UPLOADS = int(os.environ.get("CAPACITY_UPLOADS", "300"))
 LARGE, LARGE_UPLOADS = 256 * MIB, 8
-WAITING, PER_PERSON = 400, 20
+WAITING, PER_PERSON = 2_000, 20
 WAIT_SECONDS = 20.0
 SETTINGS = {
     "ENVIRONMENT": "staging",

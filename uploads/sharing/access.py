@@ -3,7 +3,9 @@
     access = await admit(request, file)  # raises Unauthorized, Gone
     body = await access.counted(read, length, size=file.size, is_range=False)  # raises Gone
 
-The sender is never locked out, and never counted. How far a file came (uploading, expired, deleted) is not asked here.
+The sender is never locked out, and never counted: whoever has an upload's token, or its owner's account. The cookie of
+a browser is no such proof, since others may sit at it: it asks for the password as everybody's does. How far a file
+came (uploading, expired, deleted) is not asked here.
 """
 
 import asyncio
@@ -181,7 +183,7 @@ async def _with_batch(subject: StoredFile | Batch) -> None:
 
 
 async def _is_sender(request: HttpRequest, caller: Caller, subject: StoredFile | Batch) -> bool:
-    if caller.owns(subject):
+    if caller.account_id is not None and caller.owns(subject):
         return True
     token = bearer_token(request)
     if not token:

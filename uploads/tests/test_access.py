@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.test import AsyncClient, AsyncRequestFactory
 from django.utils import timezone
@@ -109,9 +111,19 @@ async def test_a_batchs_password_locks_its_files_that_have_none_of_their_own(asy
 async def test_the_sender_is_never_locked_out_and_never_counted(async_client: AsyncClient) -> None:
     file = await whole_file(password_hash=hashed(), max_downloads=1, downloads=1, revoked_at=timezone.now())
     assert (await got(async_client, file, **bearer(TOKEN)))[0] == 200
-    assert (await got(visitor(SENDER), file))[0] == 200
     assert (await got(visitor("a stranger"), file))[0] == 410
     assert await counts(file) == 1
+
+
+async def test_at_the_browser_that_sent_it_a_lock_and_a_limit_hold_as_anywhere(async_client: AsyncClient) -> None:
+    locked, limited = await whole_file(password_hash=hashed()), await whole_file(max_downloads=1)
+    assert (await got(visitor(SENDER), locked))[0] == 401
+    assert [(await got(visitor(SENDER), limited))[0] for _ in range(2)] == [200, 410]
+    owner = await sync_to_async(get_user_model().objects.create_user)("owner@example.org")
+    at_home = AsyncClient()
+    await sync_to_async(at_home.force_login)(owner)
+    mine = await whole_file(password_hash=hashed(), max_downloads=1, owner=owner)
+    assert [(await got(at_home, mine))[0] for _ in range(2)] == [200, 200]
 
 
 # --- withdrawn and used up ---

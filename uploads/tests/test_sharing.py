@@ -232,9 +232,9 @@ async def test_nobody_else_changes_anything_and_a_cookie_alone_does_not(async_cl
         await call(AsyncClient(), "patch", path, {"revoked": True}, 401)
         await call(AsyncClient(), "patch", path, {"revoked": True}, 401, Authorization="Bearer x")
         await call(visitor("a stranger"), "patch", path, {"revoked": True}, 403)
-        sender = visitor(SENDER)
-        sender.handler.enforce_csrf_checks = True
-        await call(sender, "patch", path, {"revoked": True}, 403)
+        at_home = visitor(SENDER)
+        at_home.handler.enforce_csrf_checks = True
+        await call(at_home, "patch", path, {"revoked": True}, 403)
         await call(async_client, "patch", path, {"revoked": True}, 403, **OWN, Origin="https://evil.example")
     assert not (await of(file)).revoked_at
 
@@ -397,16 +397,17 @@ async def test_answers_for_strangers_and_for_those_who_unlocked_never_mix() -> N
         path="own folder",
         password_hash=hashed("own"),
     )
-    stranger, opened, both, sender = AsyncClient(), AsyncClient(), AsyncClient(), visitor(SENDER)
+    stranger, opened, both, owner = AsyncClient(), AsyncClient(), AsyncClient(), AsyncClient()
     for client in (opened, both):
         await unlock(client, f"batch/{whole.pk}")
     await unlock(both, f"files/{own.pk}", "own")
 
     async def seen(client: AsyncClient) -> str:
-        return (await client.get(f"{API}/batch/{whole.pk}")).content.decode()
+        headers = OWN if client is owner else {}
+        return (await client.get(f"{API}/batch/{whole.pk}", headers=headers)).content.decode()
 
     for _ in range(3):
-        answers = await asyncio.gather(*(seen(client) for client in (stranger, opened, both, sender) * 3))
+        answers = await asyncio.gather(*(seen(client) for client in (stranger, opened, both, owner) * 3))
         for number, text in enumerate(answers):
             assert ("plain.txt" in text) == (number % 4 in (1, 2, 3))
             for secret in ("own.txt", "x/own", "own folder"):
@@ -455,7 +456,7 @@ async def test_a_withdrawn_batch_is_gone_and_its_files_are(async_client: AsyncCl
         assert page.status_code == 410
         assert "The sender has withdrawn this link." in page.content.decode()
         assert file.filename not in page.content.decode()
-    assert (await call(visitor(SENDER), "get", f"{API}/batch/{whole.pk}"))["files"][0]["filename"] == file.filename
+    assert (await call(AsyncClient(), "get", f"{API}/batch/{whole.pk}", **OWN))["files"][0]["filename"] == file.filename
 
 
 async def test_the_sender_finds_the_controls_in_the_list_of_their_files(async_client: AsyncClient) -> None:

@@ -11,9 +11,10 @@ import pytest
 from django.test import AsyncClient
 from django.utils import timezone
 
+from uploads import tokens
 from uploads.models import Batch, StoredFile
 from uploads.storage import get_store
-from uploads.tests.sharing_rig import SECRET, SENDER, hashed, visitor
+from uploads.tests.sharing_rig import SECRET, TOKEN, hashed, visitor
 from uploads.tests.zip_rig import body_of, get_zip, stored_batch
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
@@ -30,8 +31,7 @@ async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
 
 async def two(data: tuple[bytes, bytes] = (b"first", b"second"), **fields: Any) -> tuple[Batch, StoredFile, StoredFile]:
     """A batch of the files `a` and `b`, and both; `fields` are those of `a`."""
-    batch = await stored_batch(("a", data[0]), ("b", data[1]), visitor=SENDER)
-    await Batch.objects.filter(pk=batch.pk).aupdate(visitor=SENDER)
+    batch = await stored_batch(("a", data[0]), ("b", data[1]), token_digest=tokens.digest(TOKEN))
     a, b = [file async for file in batch.files.order_by("position")]
     await StoredFile.objects.filter(pk=a.pk).aupdate(**fields)
     return batch, a, b
@@ -65,7 +65,7 @@ async def test_the_password_of_the_batch_locks_its_zip(async_client: AsyncClient
     assert (answer.status_code, answer["Location"]) == (302, f"/b/{batch.pk}")
     token = await unlock(AsyncClient(), "batch", batch.pk)
     assert await names_in(await get_zip(async_client, batch, authorization=f"Bearer {token}")) == ["a", "b"]
-    assert await names_in(await get_zip(visitor(SENDER), batch)) == ["a", "b"]
+    assert await names_in(await get_zip(AsyncClient(), batch, authorization=f"Bearer {TOKEN}")) == ["a", "b"]
 
 
 async def test_a_file_with_a_password_of_its_own_is_inside_for_who_gave_it(async_client: AsyncClient) -> None:
@@ -75,7 +75,7 @@ async def test_a_file_with_a_password_of_its_own_is_inside_for_who_gave_it(async
     unlocked = AsyncClient()
     await unlock(unlocked, "files", a.pk)
     assert await names_in(await get_zip(unlocked, batch)) == ["a", "b"]
-    assert await names_in(await get_zip(visitor(SENDER), batch)) == ["a", "b"]
+    assert await names_in(await get_zip(AsyncClient(), batch, authorization=f"Bearer {TOKEN}")) == ["a", "b"]
     assert await counts(batch) == (2, 1, 2), "the sender is not counted"
     await batch.files.aupdate(password_hash=hashed())
     assert (await get_zip(AsyncClient(), batch)).json()["password_required"] is True
@@ -120,7 +120,7 @@ async def test_a_zip_that_is_gone_on_with_counts_once_and_keeps_the_file_whose_l
     with_if_range: bool,
 ) -> None:
     batch, *_ = await two((os.urandom(3 * MIB), os.urandom(3 * MIB)), max_downloads=1)
-    whole = await body_of(await get_zip(visitor(SENDER), batch))
+    whole = await body_of(await get_zip(AsyncClient(), batch, authorization=f"Bearer {TOKEN}"))
     recipient = visitor("one")
     received, etag = await broken_off(recipient, batch)
     assert await counts(batch) == (1, 1, 1)

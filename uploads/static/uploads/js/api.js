@@ -117,8 +117,12 @@ export const cancelBatch = (id, token) => call("POST", `batch/cancel/${id}`, { t
  * @property {string} download_url
  */
 
-/** @param {string} id @returns {Promise<{title: string, status: string, total_size: number, files: FileFacts[]}>} */
-export const batchFacts = (id) => call("GET", `batch/${id}`, { timeout: BATCH_TIMEOUT_MS });
+/**
+ * With the `token` of one of its uploads, what is locked is told too.
+ * @param {string} id @param {string} [token]
+ * @returns {Promise<{title: string, status: string, total_size: number, files: FileFacts[]}>}
+ */
+export const batchFacts = (id, token) => call("GET", `batch/${id}`, { token, timeout: BATCH_TIMEOUT_MS });
 
 /** @param {string} id @param {string} [token] */
 export const cancelUpload = (id, token) => call("POST", `upload/cancel/${id}`, { token });
@@ -126,8 +130,8 @@ export const cancelUpload = (id, token) => call("POST", `upload/cancel/${id}`, {
 /** @param {string} id @param {string} token @returns {Promise<{status: string, offset: number, size: number}>} */
 export const uploadStatus = (id, token) => call("GET", `upload/status/${id}`, { token });
 
-/** @param {string} id */
-export const fileFacts = (id) => call("GET", `files/${id}/meta`);
+/** With its upload's `token`, what is locked is told too. @param {string} id @param {string} [token] */
+export const fileFacts = (id, token) => call("GET", `files/${id}/meta`, { token });
 
 /** @param {string} id */
 export const deleteFile = (id) => call("DELETE", `files/${id}`);

@@ -274,7 +274,7 @@ export class Group extends EventTarget {
     if (!this.batch) return this.#become("refused");
     try {
       await cancelBatch(this.batch.id, this.#token);
-      const facts = new Map((await batchFacts(this.batch.id)).files.map((file) => [file.file_id, file]));
+      const facts = new Map((await batchFacts(this.batch.id, this.#token)).files.map((file) => [file.file_id, file]));
       for (const upload of this.#uploads) this.#learn(upload, facts.get(upload.fileId ?? ""));
       this.message = "";
     } catch (error) {

@@ -55,6 +55,6 @@ export async function withdraw(ticket) {
 
 /** @param {Ticket} ticket */
 async function completedFacts(ticket) {
-  const facts = await fileFacts(ticket.fileId);
+  const facts = await fileFacts(ticket.fileId, ticket.token);
   return facts.status === "completed" ? facts : null;
 }

@@ -79,7 +79,7 @@ export class UnfinishedList extends HTMLElement {
   async #askBatch(entries) {
     const id = entries[0].batch?.id ?? "";
     try {
-      const facts = new Map((await batchFacts(id)).files.map((file) => [file.file_id, file]));
+      const facts = new Map((await batchFacts(id, entries[0].token)).files.map((file) => [file.file_id, file]));
       for (const entry of entries) {
         const { status = "deleted" } = facts.get(entry.fileId) ?? {};
         if (status === "completed") Object.assign(entry, { done: true });

@@ -11,9 +11,11 @@ import re
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 import websockets
 
@@ -158,6 +160,9 @@ FAULTS: dict[str, dict[str, Any]] = {
     "a token that is refused at the start": {"fault": "status", "status": 401, "on": "start"},
     "a token that is refused on the way out": {"fault": "status", "status": 401, "on": "download"},
     "503 on the way out": {"fault": "status", "status": 503, "on": "download"},
+    "the connection is reset on the way out": {"fault": "reset", "on": "download", "at": MIB + 1},
+    "nothing comes on the way out": {"fault": "stall", "on": "download", "at": 2 * MIB, "seconds": 30},
+    "the link is slow on the way out": {"fault": "slow", "on": "download", "at": 0, "rate": 8 * MIB},
 }
 
 
@@ -308,3 +313,79 @@ async def test_a_cancelled_upload_leaves_nothing_on_drive(site: Site, client: Cl
             await sending
     assert not site.files_of(upload)
     await site.nothing_is_held(client)
+
+
+# --- On the way out ---
+
+
+async def test_what_drive_does_not_give_in_the_middle_breaks_the_connection_and_the_next_range_goes_on(
+    site: Site, client: Client, send: Any
+) -> None:
+    sent = await send()
+    url = sent.upload.answer["download_url"]
+    for fault in ({"fault": "reset"}, {"fault": "short"}):
+        # A file that has become shorter shows when it is asked for anew.
+        site.emulator.add_fault("reset", on="download", at=MIB)
+        async with client.http.get(url) as answer:
+            assert (answer.status, answer.content_length) == (200, SIZE)
+            got = bytearray(await answer.content.readexactly(MIB // 2))
+            site.emulator.add_fault(**fault, on="download", at=MIB + 1, times=-1)
+            with pytest.raises(aiohttp.ClientError):
+                await read_into(got, answer)
+        assert got == sent.source.read(0, len(got))
+        assert len(got) <= MIB + 1
+        site.forgive()
+        async with client.http.get(url, headers={"Range": f"bytes={len(got)}-"}) as answer:
+            assert answer.status == 206
+            assert got + await answer.read() == sent.source.read(0, SIZE)
+
+
+async def read_into(got: bytearray, answer: aiohttp.ClientResponse) -> None:
+    while block := await answer.content.readany():
+        got += block
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (404, "notFound"),
+        (410, "gone"),
+        (403, "downloadQuotaExceeded"),
+        (429, "rateLimitExceeded"),
+        (503, "backendError"),
+    ],
+)
+async def test_what_drive_refuses_at_the_start_is_told_by_its_code(
+    site: Site, client: Client, send: Any, status: int, reason: str
+) -> None:
+    sent = await send()
+    site.emulator.add_fault("status", status=status, reason=reason, on="download", times=-1)
+    with pytest.raises(Refused) as refused:
+        await client.digest_of_download(sent.upload)
+    assert refused.value.code == "storage_unavailable"
+
+
+async def test_a_recipient_who_takes_nothing_makes_drive_wait_and_one_who_goes_lets_go_of_it(
+    site: Site, client: Client, send: Any
+) -> None:
+    sent = await send(48 * MIB)
+    await site.nothing_is_held(client)
+    process = psutil.Process(site.server.pid)
+    before = process.io_counters().read_chars
+    async with client.http.get(sent.upload.answer["download_url"]) as answer:
+        await answer.content.readexactly(1)
+        seen = -1
+        while seen != (seen := process.io_counters().read_chars):
+            await asyncio.sleep(0.5)
+        assert seen - before < sent.source.size / 2
+        [waiting] = full_connections_to(site.emulator.port)
+        answer.close()
+    async with asyncio.timeout(10):
+        while waiting in full_connections_to(site.emulator.port):
+            await asyncio.sleep(0.05)
+
+
+def full_connections_to(port: int) -> list[str]:
+    """The near ends of connections to this port with bytes that nobody takes."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [near for _, near, far, _, queues, *_ in lines if far.endswith(f":{port:04X}") and int(queues[9:], 16)]

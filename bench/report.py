@@ -113,6 +113,8 @@ TARGETS = [
         "≥ 0.5 ×; ≥ 1.0 ×",
         both(against(downloads.OURS, downloads.NGINX), against(downloads.OURS, downloads.STARLETTE)),
     ),
+    Target("its first byte", "measured", figure(downloads.FIRST_BYTE)),
+    Target("memory of a download that nobody reads", "measured", figure(downloads.UNREAD)),
     Target(
         "ZIP of 1,000 files of 1 MiB: rate against the single file; first byte; memory above idle, against it",
         "≥ 0.7 ×; < 100 ms; flat",

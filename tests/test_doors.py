@@ -81,6 +81,10 @@ DOORS = [
     Door("GET /f/{finished}", "page"),
     Door("GET /preview/{finished}", "page", 415),  # of such bytes there is none
     Door("GET /b/{batch}", "page"),
+    Door("GET /f/{finished}/unlock", "page", 302),
+    Door("GET /b/{batch}/unlock", "page", 302),
+    Door("POST /f/{finished}/unlock", "page", 403),
+    Door("POST /b/{batch}/unlock", "page", 403),
     Door("GET /accounts/login/", "page"),
     Door("GET /accounts/password/", "page", 302),
     Door("GET /accounts/password/changed/", "page", 302),
@@ -214,7 +218,8 @@ SIGNED_IN = {
 def expected(door: Door, column: str, who: Who) -> Any:
     cell = TABLE[column][door.kind]
     if cell == OPEN:
-        signed_in = SIGNED_IN | {"POST /accounts/logout/": 302 if who.csrf else 403}
+        forms = ("POST /accounts/logout/", "POST /f/{finished}/unlock", "POST /b/{batch}/unlock")
+        signed_in = SIGNED_IN | dict.fromkeys(forms, 302 if who.csrf else 403)
         return signed_in.get(door.name, door.open) if "sessionid" in who.cookies else door.open
     return (cell[0], None) if door.name.startswith("HEAD") else cell
 

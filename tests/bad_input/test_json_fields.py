@@ -10,7 +10,7 @@ import pytest
 from devtools.client import Client
 from devtools.server_process import ServerProcess
 from tests.bad_input.conftest import Treasure
-from tests.bad_input.http import Request, ask
+from tests.bad_input.http import Answer, Request, ask
 from tests.bad_input.matrix import all_cells, faults_of
 from tests.bad_input.values import AS_JSON, COLUMNS, NO_JSON, STRINGS, body_with
 
@@ -114,6 +114,48 @@ async def test_a_field_takes_what_it_is_for_and_names_itself_where_it_is_wrong(
     server: ServerProcess, treasure: Treasure, field: Field
 ) -> None:
     await try_field(server, field)
+
+
+CHANGES = {name: OF_A_FILE[name] for name in ("password", "max_downloads", "expires_in", "unknown")}
+CHANGES["revoked"] = {"missing", "true", "false"}
+
+
+@pytest.mark.parametrize("what", ["files", "batch"])
+async def test_a_change_takes_what_it_is_for_and_names_itself_where_it_is_wrong(
+    server: ServerProcess, treasure: Treasure, client: Client, what: str
+) -> None:
+    batch = await client.initiate_batch([{"filename": "mine", "size": 1}])
+    id, token = batch.uploads[0].file_id if what == "files" else batch.batch_id, batch.uploads[0].token
+
+    async def fault_of(cell: tuple[str, str]) -> str | None:
+        name, column = cell
+        headers = (*JSON, ("Authorization", f"Bearer {token}"))
+        body = body_with({}, name, COLUMNS[column])
+        answer = await ask(server.port, Request("PATCH", f"/api/v1/{what}/{id}", headers, body))
+        return _faults(answer, 200 if column in CHANGES[name] else "invalid_request", column, name)
+
+    skipped = PASSWORDS - HASHED
+    cells = [(name, column) for name in CHANGES for column in COLUMNS if name != "password" or column not in skipped]
+    await all_cells("JSON fields", ((f"{name} {column}", (name, column)) for name, column in cells), fault_of)
+
+
+@pytest.mark.parametrize("what", ["files", "batch"])
+async def test_a_guess_is_a_text_that_could_be_a_password(server: ServerProcess, treasure: Treasure, what: str) -> None:
+    id = (treasure.finished if what == "files" else treasure.batch).file_id
+
+    async def fault_of(column: str) -> str | None:
+        request = Request("POST", f"/api/v1/{what}/{id}/unlock", JSON, body_with({}, "password", COLUMNS[column]))
+        expected = "wrong_state" if column in PASSWORDS else "invalid_request"  # it has none
+        return _faults(await ask(server.port, request), expected, column, "password")
+
+    await all_cells("JSON fields", ((column, column) for column in COLUMNS), fault_of)
+
+
+def _faults(answer: Answer | None, expected: int | str, column: str, field: str) -> str | None:
+    if (fault := faults_of(answer, expected)) or expected != "invalid_request" or answer is None:
+        return fault
+    named = {problem["field"] for problem in answer.problem["errors"]}
+    return None if named == {"body" if column in NO_JSON else field} else f"blames {named}"
 
 
 GOOD = b'{"filename": "a.bin", "size": 1}'

@@ -1,0 +1,109 @@
+"""Many who download at once, each on a connection of its own to the database: never one more than was allowed."""
+
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.utils import timezone
+
+from quotas.tests.test_races import TOGETHER, all_at_once
+from uploads.errors import Gone
+from uploads.models import Batch, CountedDownload, StoredFile
+from uploads.sharing import counting
+from uploads.sharing.counting import Counted, Wanted
+from uploads.states import Status
+from uploads.tests.sharing_rig import batch
+from uploads.tests.test_pages import stored_file
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+SIZE = 1000
+
+
+def a_file(**fields: Any) -> StoredFile:
+    known = {"size": SIZE, "status": Status.COMPLETED, "completed_at": timezone.now()}
+    return stored_file(**known | fields)
+
+
+def begin(subject: StoredFile | Batch, recipient: str, *, is_range: bool = False, files: Any = ()) -> Counted | None:
+    try:
+        return counting.begin(Wanted(subject, SIZE, recipient, tuple(files)), 0, is_range=is_range)
+    except Gone:
+        return None
+
+
+def downloads(subject: StoredFile | Batch) -> int:
+    return type(subject)._default_manager.get(pk=subject.pk).downloads
+
+
+def test_no_more_downloads_begin_than_are_allowed() -> None:
+    file = a_file(max_downloads=5)
+    begun = all_at_once(lambda number: begin(file, f"person {number}"), range(3 * TOGETHER))
+    assert sum(one is not None for one in begun) == downloads(file) == 5
+    assert CountedDownload.objects.count() == 5
+
+
+def test_ranges_of_one_recipient_are_one_download_whoever_comes_first() -> None:
+    file = a_file(max_downloads=2)
+    begun = all_at_once(lambda number: begin(file, f"person {number % 3}", is_range=True), range(3 * TOGETHER))
+    assert downloads(file) == 2
+    assert len({one.row for one in begun if one}) == 2
+    assert sum(one.made for one in begun if one) == 2
+    refused = [number % 3 for number, one in enumerate(begun) if one is None]
+    assert len(set(refused)) == 1, "one of the three came too late, each time"
+    assert len(refused) == TOGETHER
+
+
+def test_what_is_given_back_can_be_had_by_others_and_nothing_more() -> None:
+    file = a_file(max_downloads=3)
+
+    def come_and_go(number: int) -> bool:
+        one = begin(file, f"person {number}")
+        if one is not None:
+            counting.end(one, began=number % 4 == 0)
+        return one is not None and number % 4 == 0
+
+    stayed = sum(all_at_once(come_and_go, range(4 * TOGETHER)))
+    assert stayed == downloads(file) <= 3
+    assert CountedDownload.objects.count() == stayed
+
+
+def test_a_zip_and_its_files_are_counted_together_or_not_at_all() -> None:
+    whole = async_to_sync(batch)()
+    scarce, free = a_file(batch=whole, position=0, max_downloads=4), a_file(batch=whole, position=1)
+
+    def one(number: int) -> bool:
+        if number % 2:
+            return begin(scarce, f"person {number}") is not None
+        return begin(whole, f"person {number}", files=[scarce.pk, free.pk]) is not None
+
+    done = all_at_once(one, range(2 * TOGETHER))
+    zips, singles = sum(done[0::2]), sum(done[1::2])
+    assert zips + singles == 4 == downloads(scarce)
+    assert downloads(whole) == downloads(free) == zips
+
+
+def test_connections_that_share_a_download_share_its_bytes() -> None:
+    """Together they get three times its size, in steps; then one more download, and then none."""
+    file = a_file(max_downloads=2)
+    shared = [begin(file, "me", is_range=True) for _ in range(TOGETHER)]
+
+    def take(counted: Counted) -> int:
+        taken = 0
+        try:
+            while True:
+                counting.note_more(counted, 100)
+                taken += 100
+        except Gone:
+            return taken
+
+    given = sum(all_at_once(take, shared))
+    assert downloads(file) == 2
+    assert given == sum(CountedDownload.objects.values_list("given", flat=True))
+    # What is under way when the first is used up counts a download of its own, of which there is one.
+    assert 3 * SIZE <= given <= 2 * (3 * SIZE + 100 * TOGETHER)
+
+
+def test_a_file_that_is_withdrawn_begins_no_download_any_more() -> None:
+    file = a_file()
+    StoredFile.objects.filter(pk=file.pk).update(revoked_at=timezone.now())
+    assert begin(file, "me") is None, "though whoever asks found it open a moment before"

@@ -163,6 +163,7 @@ async def large_file(client: Client, size: int) -> str:
     return str(upload.answer["download_url"])
 
 
+@pytest.mark.every_server
 async def test_downloads_that_nobody_reads_cost_little_and_are_ended(impatient: ServerProcess, client: Client) -> None:
     url = await large_file(client, 64 * MIB)
     await client.call("GET", "upload/quota-info")

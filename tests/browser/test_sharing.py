@@ -1,12 +1,13 @@
 """Passwords, limits and withdrawal in a real browser: what the sender sets, and what recipients then see."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from devtools.server_process import ServerProcess
-from tests.browser.conftest import UploadPage
+from tests.browser.conftest import MIB, UploadPage
 from tests.browser.looks import WIDTHS, look_at
 from tests.browser.network import Network
 
@@ -117,3 +118,33 @@ def test_the_sender_changes_limits_later_and_withdraws_the_link(
     expect(dialog).to_be_hidden()
     other.reload()
     expect(other.get_by_role("heading", level=1)).to_have_text(TEXT["name"])
+
+
+def test_what_had_a_password_is_never_sent_anew_without_it(
+    announcing_server: ServerProcess, network_to: Networks, new_context: Contexts, make_file: Callable[[str, int], Path]
+) -> None:
+    """Its password is not kept on the device: where the upload is over at the server, somebody has to set it again."""
+    upload = UploadPage(new_context().new_page(), network_to(announcing_server)).open()
+    upload.network.slow_down(MIB)
+    protect(upload.page, Password="monsoon 26")
+    file = make_file("secret.bin", 24 * MIB)
+    with upload.page.expect_response("**/api/v1/upload/initiate") as announced:
+        upload.choose(file)
+    answer = announced.value.json()
+    upload.wait_for_progress(file.name)
+    kept = upload.page.evaluate("JSON.stringify(localStorage)")
+    assert "secret.bin" in kept
+    assert "monsoon" not in kept
+    upload.page.on("dialog", lambda dialog: dialog.accept())  # "leave the page?"
+    upload.page.reload()
+    expect(upload.page.locator("ddx-unfinished")).to_contain_text("percent sent")
+    cancelled = upload.page.request.post(
+        f"{upload.url}/api/v1/upload/cancel/{answer['file_id']}",
+        headers={"Authorization": f"Bearer {answer['upload_token']}"},
+    )
+    assert cancelled.ok
+    announcements: list[str] = []
+    upload.page.on("request", lambda request: announcements.append(request.url) if "initiate" in request.url else None)
+    upload.choose(file)
+    expect(upload.row(file.name)).to_contain_text("This upload had a password or limits, and cannot go on.")
+    assert announcements == []

@@ -97,7 +97,7 @@ export function changeControls(name, controls, change, counted) {
       { class: "dialog", "aria-labelledby": "controls-name" },
       element("h2", { id: "controls-name" }, element("bdi", {}, name)),
       ...(controls.revoked
-        ? [element("p", { class: "section-note" }, gettext("This link is withdrawn: nobody but you can use it."))]
+        ? [element("p", { class: "section-note" }, gettext("This link is withdrawn, and leads nowhere until you give it back."))]
         : []),
       form,
     );

@@ -40,6 +40,7 @@ async def initiate_batch(request: HttpRequest, payload: BatchIn) -> Any:
         refuse_forged(request)
     key = request_key(request, caller)
     of_batch, *of_files = await wishes_of([payload, *payload.files], caller.person.key)
+    of_files = [wishes.within(of_batch) for wishes in of_files]
     new = [new_upload(file, wishes, file.path or "") for file, wishes in zip(payload.files, of_files, strict=True)]
     batch, announced = await announcing.initiate_batch(new, payload.title or "", caller.as_sender(), key, of_batch)
     answers = await announcements(request, caller, announced)
@@ -106,7 +107,7 @@ async def change_batch(request: HttpRequest, batch_id: str, payload: ChangeIn) -
     batch = await database_sync_to_async(batches.find)(batch_id)
     await authorise_batch(request, batch)
     change = await change_of(payload, (await caller_of(request)).person.key)
-    batch = await database_sync_to_async(controls.change_batch)(batch.pk, change)
+    batch = await database_sync_to_async(controls.change_batch)(batch.pk, change, "sender")
     return {"batch_id": str(batch.pk), "controls": controls_of(batch)}
 
 

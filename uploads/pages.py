@@ -72,9 +72,13 @@ async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     if view.is_locked:
         return _locked(request, links.batch_path(batch.pk))
     try:
-        facts = seen(await batches.facts_now(batch), view)
+        everything = await batches.facts_now(batch)
     except Gone:
         return render(request, "uploads/batch.html", {"batch": None}, status=410)
+    try:
+        facts = seen(everything, view)
+    except Gone as error:
+        return _withdrawn(request, error)
 
     def page() -> HttpResponse:
         shared = shared_batch(facts)

@@ -79,6 +79,7 @@ def batch_status(states: Collection[str]) -> BatchStatus | None:
         return BatchStatus.UPLOADING
     if Status.COMPLETED in left:
         return BatchStatus.COMPLETED if set(states) == {Status.COMPLETED} else BatchStatus.PARTIAL
+    left -= set(Withheld)  # what its sender took back says nothing of how the others fared
     if Status.FAILED in left:
         return BatchStatus.FAILED
     return BatchStatus.CANCELLED if left == {Status.CANCELLED} else BatchStatus.EXPIRED

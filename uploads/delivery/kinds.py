@@ -82,13 +82,23 @@ _PASSIVE = {"text/plain", "text/csv", "application/pdf", "application/zip", "app
 _PASSIVE_MAKERS = ("application/vnd.", "application/x-7z", "application/x-tar", "application/msword")
 
 
+_CHARSET = re.compile(r"charset=[\w.:-]{1,40}", re.ASCII | re.IGNORECASE)
+
+
 def passive_type(content_type: str) -> str:
-    """What a download is called: the sender's word for it, or `OPAQUE` where that names something that could run."""
-    essence = content_type.partition(";")[0].strip().lower()
+    """What a download is called: the sender's word for it, or `OPAQUE` where that names something that could run.
+
+    Of what stands behind the type only a charset is passed on: some browsers take what comes behind a comma for another
+    type, and the last for the true one.
+    """
+    essence, _semicolon, more = content_type.partition(";")
+    essence = essence.strip().lower()
     is_passive = (
         essence.partition("/")[0] in _PASSIVE_FAMILIES or essence in _PASSIVE or essence.startswith(_PASSIVE_MAKERS)
     )
-    return content_type if is_passive and not essence.endswith(("+xml", "+json")) else OPAQUE
+    if not is_passive or essence.endswith(("+xml", "+json")) or "," in essence:
+        return OPAQUE
+    return f"{essence}; {more.strip()}" if _CHARSET.fullmatch(more.strip()) else essence
 
 
 def media_type(head: bytes) -> str | None:

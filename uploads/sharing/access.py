@@ -10,11 +10,13 @@ came (uploading, expired, deleted) is not asked here.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from channels.db import database_sync_to_async
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -25,11 +27,15 @@ from uploads.people import Caller, bearer_token, caller_of
 from uploads.sharing import counting, rules, unlocking
 from uploads.sharing.counting import REVOKED, USED_UP, Counted, Wanted
 from uploads.states import Status
+from uploads.storage.base import StorageUnavailableError
 
 LOCKED = _("This is protected by a password.")
 CHANGED = _("The sender has changed who may have this.")
 # A door that is shut while a download runs ends it within this time.
 LOOK_AGAIN_SECONDS = 5.0
+
+DATABASE_AWAY = (DatabaseError, InterfaceError)
+log = structlog.get_logger(__name__)
 
 Read = Callable[[], Awaitable[AsyncGenerator[bytes]]]
 
@@ -99,48 +105,80 @@ class Access:
             await database_sync_to_async(counting.begin)(Wanted(self.subject, 1, self.recipient), 0, is_range=is_range)
 
     async def _begun(self, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> AsyncGenerator[bytes]:
-        first = min(length, rules.step(wanted.size))
-        counted = await database_sync_to_async(counting.begin)(wanted, first, is_range=is_range)
+        counted = await self._counted(wanted, length, is_range=is_range)
         blocks = self._given(read, counted, length)
         # Only a generator that has begun comes to its end when it is closed or dropped.
         await anext(blocks)
         return blocks
 
-    async def _given(self, read: Read, counted: Counted, length: int) -> AsyncGenerator[bytes]:
+    async def _counted(self, wanted: Wanted, length: int, *, is_range: bool) -> Counted | None:
+        """None where it could not be counted, and need not be."""
+        try:
+            return await database_sync_to_async(counting.begin)(wanted, length, is_range=is_range)
+        except DATABASE_AWAY as error:
+            if self.is_limited or wanted.files:
+                raise
+            log.warning("download_not_counted", subject=str(self.subject.pk), cause=str(error))
+            return None
+
+    async def _given(self, read: Read, counted: Counted | None, length: int) -> AsyncGenerator[bytes]:
         sent, is_whole = 0, False
         try:
             async with contextlib.aclosing(await read()) as blocks:
                 yield b""
-                async for block in self._watched(blocks, counted.wanted.files):
-                    if counted.given + len(block) > counted.noted:
+                async for block in self._watched(blocks, counted.wanted.files if counted else ()):
+                    if counted and counted.limited and counted.given + len(block) > counted.noted:
                         more = max(len(block), min(rules.step(counted.wanted.size), length - sent))
-                        await database_sync_to_async(counting.note_more)(counted, more)
+                        await self._note_more(counted, more)
                     sent += len(block)
-                    counted.given += len(block)
+                    if counted:
+                        counted.given += len(block)
                     yield block
             is_whole = True
         finally:
-            end = database_sync_to_async(counting.end)(counted, began=is_whole or sent > 0)
-            await services.carried_through(end)
+            if counted:
+                await services.carried_through(self._end(counted, began=is_whole or sent > 0))
+
+    async def _note_more(self, counted: Counted, more: int) -> None:
+        try:
+            await database_sync_to_async(counting.note_more)(counted, more)
+        except DATABASE_AWAY as error:
+            # What is limited is not given uncounted: it breaks off, and can be resumed.
+            raise StorageUnavailableError(f"what is limited cannot be counted now: {error}") from error
+
+    async def _end(self, counted: Counted, *, began: bool) -> None:
+        try:
+            await database_sync_to_async(counting.end)(counted, began=began)
+        except DATABASE_AWAY as error:
+            log.warning("download_end_not_counted", subject=str(self.subject.pk), cause=str(error))
 
     async def _watched(self, blocks: AsyncGenerator[bytes], files: Sequence[UUID] = ()) -> AsyncGenerator[bytes]:
-        """Pass the blocks on for as long as this may be had."""
+        """Pass the blocks on for as long as this may be had. A database that does not answer ends nothing."""
         loop = asyncio.get_running_loop()
         look_at = loop.time() + LOOK_AGAIN_SECONDS
         async with contextlib.aclosing(blocks):
+            locks = await database_sync_to_async(_locks_of)(files) if files else {}
             async for block in blocks:
                 if loop.time() >= look_at:
-                    await database_sync_to_async(self._look_again)(files)
+                    try:
+                        await database_sync_to_async(self._look_again)(locks)
+                    except DATABASE_AWAY as error:
+                        log.warning("download_not_looked_at", subject=str(self.subject.pk), cause=str(error))
                     look_at = loop.time() + LOOK_AGAIN_SECONDS
                 yield block
 
-    def _look_again(self, files: Sequence[UUID]) -> None:
-        """Raise `Gone` where it was withdrawn or deleted, or has another password, since it was admitted."""
+    def _look_again(self, locks: Mapping[UUID, str]) -> None:
+        """Raise `Gone` where it was withdrawn or deleted, or has another password, since it was admitted.
+
+        `locks` are the hashes of the passwords that the files of a ZIP had then.
+        """
         if isinstance(self.subject, Batch):
             batch = Batch.objects.get(pk=self.subject.pk)
-            revoked = StoredFile.objects.filter(pk__in=files).exclude(revoked_at=None)
-            withdrawn = bool(batch.revoked_at) or revoked.exists()
+            inside = StoredFile.objects.filter(pk__in=locks)
+            withdrawn = bool(batch.revoked_at) or inside.exclude(revoked_at=None).exists()
             lock = batch.password_hash
+            if any(now and now != locks[pk] for pk, now in inside.values_list("pk", "password_hash")):
+                raise Gone(CHANGED)
         else:
             file = StoredFile.objects.select_related("batch").get(pk=self.subject.pk)
             withdrawn = _is_withdrawn(file) or file.status == Status.DELETED
@@ -149,6 +187,10 @@ class Access:
             raise Gone(REVOKED)
         if lock and lock != self.lock:
             raise Gone(CHANGED)
+
+
+def _locks_of(files: Sequence[UUID]) -> dict[UUID, str]:
+    return dict(StoredFile.objects.filter(pk__in=files).values_list("pk", "password_hash"))
 
 
 async def look(request: HttpRequest, subject: StoredFile | Batch) -> Access:
@@ -162,11 +204,17 @@ async def look(request: HttpRequest, subject: StoredFile | Batch) -> Access:
     if not is_sender:
         if _is_withdrawn(subject):
             raise Gone(REVOKED)
-        if rules.is_used_up(subject.downloads, subject.max_downloads) and not await database_sync_to_async(
-            counting.is_running
-        )(subject.pk, recipient):
+        # The page of a batch says of each file whether it can be had; its ZIP is `listing.allowed`'s.
+        if isinstance(subject, StoredFile) and await is_used_up(subject, recipient):
             raise Gone(USED_UP)
     return Access(subject, is_sender, lock, bool(unlocked), recipient)
+
+
+async def is_used_up(subject: StoredFile | Batch, recipient: str) -> bool:
+    """Whether it was downloaded as often as allowed, and this recipient has no download of it to go on with."""
+    if not rules.is_used_up(subject.downloads, subject.max_downloads):
+        return False
+    return not await database_sync_to_async(counting.is_running)(subject.pk, recipient)
 
 
 async def admit(request: HttpRequest, subject: StoredFile | Batch) -> Access:
@@ -183,7 +231,7 @@ async def _with_batch(subject: StoredFile | Batch) -> None:
 
 
 async def _is_sender(request: HttpRequest, caller: Caller, subject: StoredFile | Batch) -> bool:
-    if caller.account_id is not None and caller.owns(subject):
+    if caller.account_id is not None and caller.account_id == subject.owner_id:
         return True
     token = bearer_token(request)
     if not token:

@@ -49,15 +49,15 @@ def change_file(file_id: UUID, change: Change, actor: str) -> StoredFile:
             file.expires_at = columns["expires_at"] = lifecycle.kept_until(file, file.completed_at or file.created_at)
         if columns:
             StoredFile.objects.filter(pk=file.pk).update(**columns)
-            FileEvent.objects.create(
-                file=file,
-                at=now,
-                old_status=file.status,
-                new_status=file.status,
-                code=_name_of(columns),
-                actor=actor,
-            )
+            _note(file, columns, actor, now)
     return file
+
+
+def _note(file: StoredFile, columns: Mapping[str, Any], actor: str, now: datetime) -> None:
+    """Into the history of the file."""
+    FileEvent.objects.create(
+        file=file, at=now, old_status=file.status, new_status=file.status, code=_name_of(columns), actor=actor
+    )
 
 
 def _name_of(columns: Mapping[str, Any]) -> str:
@@ -71,8 +71,8 @@ def _set(subject: StoredFile | Batch, columns: Mapping[str, Any]) -> None:
         setattr(subject, name, value)
 
 
-def change_batch(batch_id: UUID, change: Change) -> Batch:
-    """As `change_file`; another life is that of those files which have none of their own, and are not over yet."""
+def change_batch(batch_id: UUID, change: Change, actor: str) -> Batch:
+    """As `change_file`; a limit and a life are also those of the files which have none of their own."""
     now = timezone.now()
     with transaction.atomic():
         batch = Batch.objects.select_for_update(no_key=True).filter(pk=batch_id).first()
@@ -82,9 +82,14 @@ def change_batch(batch_id: UUID, change: Change) -> Batch:
         if not kept:
             raise Gone(_("Nothing of this batch can be downloaded any more."))
         columns = change.columns(batch, now)
+        if "max_downloads" in columns:
+            followers = batch.files.filter(max_downloads=batch.max_downloads)
+            followers.update(max_downloads=columns["max_downloads"])
         _set(batch, columns)
         if columns:
             Batch.objects.filter(pk=batch.pk).update(**columns)
+            for file in kept:
+                _note(file, columns, actor, now)
         if "expires_in" in columns:
             _give_life(batch, kept)
     return batch

@@ -38,19 +38,28 @@ class Counted:
     row: int
     made: bool  # it was counted for this request, not for one before
     noted: int
+    limited: bool  # whether it matters how much is given
     given: int = 0
 
 
-def begin(wanted: Wanted, noted: int, *, is_range: bool) -> Counted:
-    """Count a download, or find the one that this is a further part of; `noted` bytes of it are about to be given.
+def begin(wanted: Wanted, length: int, *, is_range: bool) -> Counted:
+    """Count a download, or find the one that this is a further part of; `length` bytes of it are about to be given.
 
-    Raises `Gone` where no more are allowed.
+    Where nothing is limited they are noted at once, and nobody needs to write again before the end. Raises `Gone` where
+    no more are allowed.
     """
+    limited = wanted.subject.max_downloads is not None or _limited(wanted).exists()
+    noted = min(length, rules.step(wanted.size)) if limited else length
     with transaction.atomic():
         if is_range and (row := _running(wanted)) is not None:
             CountedDownload.objects.filter(pk=row).update(given=F("given") + noted)
-            return Counted(wanted, row, made=False, noted=noted)
-        return Counted(wanted, _count(wanted, noted), made=True, noted=noted)
+            return Counted(wanted, row, made=False, noted=noted, limited=limited)
+        return Counted(wanted, _count(wanted, noted), made=True, noted=noted, limited=limited)
+
+
+def _limited(wanted: Wanted) -> models.QuerySet[StoredFile]:
+    """Those files of a ZIP that have a limit."""
+    return StoredFile.objects.filter(pk__in=wanted.files, max_downloads__isnull=False)
 
 
 def is_running(subject: UUID, recipient: str) -> bool:
@@ -65,11 +74,15 @@ def begun_with(batch: UUID, recipient: str) -> frozenset[UUID]:
 
 
 def _running(wanted: Wanted) -> int | None:
-    # Ranges that come at once wait here for the first of them to be counted.
     subject = wanted.subject
-    type(subject)._default_manager.select_for_update().filter(pk=subject.pk).values_list("pk").first()
-    rows = _resumable(subject.pk, wanted.recipient).filter(given__lt=rules.JOINED_UP_TO * wanted.size)
+    _hold(subject)  # ranges that come at once wait for the first of them to be counted
+    rows = _resumable(subject.pk, wanted.recipient).filter(given__lt=rules.GIVEN_UP_TO * wanted.size)
     return rows.order_by("-begun_at").values_list("pk", flat=True).first()
+
+
+def _hold(subject: StoredFile | Batch) -> None:
+    """Whoever counts it waits for this transaction: always before the rows of its downloads, or two wait for ever."""
+    type(subject)._default_manager.select_for_update(no_key=True).filter(pk=subject.pk).values_list("pk").first()
 
 
 def _resumable(subject: UUID, recipient: str) -> models.QuerySet[CountedDownload]:
@@ -85,13 +98,12 @@ def _count(wanted: Wanted, noted: int) -> int:
         raise Gone(REVOKED if revoked else USED_UP)
     if wanted.files and _one_more(StoredFile.objects.filter(pk__in=wanted.files)) != len(wanted.files):
         raise Gone(USED_UP)  # the caller's transaction takes back what was counted
-    limited = StoredFile.objects.filter(pk__in=wanted.files, max_downloads__isnull=False).values_list("pk", flat=True)
     row = CountedDownload.objects.create(
         subject=subject.pk,
         recipient=wanted.recipient,
         begun_at=timezone.now(),
         given=noted,
-        files=[str(pk) for pk in limited] if wanted.files else [],
+        files=[str(pk) for pk in _limited(wanted).values_list("pk", flat=True)],
     )
     return int(row.pk)
 
@@ -115,6 +127,7 @@ def note_more(counted: Counted, more: int) -> None:
 def end(counted: Counted, *, began: bool) -> None:
     """The download ended: what was noted and not given is taken back, and the count with it where no byte began."""
     with transaction.atomic():
+        _hold(counted.wanted.subject)
         rows = CountedDownload.objects.filter(pk=counted.row)
         # Where another connection has joined it, it goes on.
         if not began and counted.made and rows.filter(given=counted.noted).delete()[0]:

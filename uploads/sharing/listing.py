@@ -17,7 +17,7 @@ from uploads.batches import BatchFacts
 from uploads.errors import Gone, Unauthorized
 from uploads.models import StoredFile
 from uploads.sharing import counting, rules, unlocking
-from uploads.sharing.access import Access
+from uploads.sharing.access import Access, is_used_up
 from uploads.shown import Facts
 from uploads.states import Status, Withheld, batch_status
 
@@ -63,10 +63,13 @@ def _is_unlocked(request: HttpRequest, file: StoredFile) -> bool:
 
 
 def seen(facts: BatchFacts, view: View) -> BatchFacts:
-    """The batch as this view has it."""
+    """The batch as this view has it. Raises `Gone` where all of its files were withdrawn or used up."""
     if view.is_sender:
         return facts
     files = [_seen(known, view.unlocked) for known in facts.files]
+    states = {known.state for known in files} - {Status.DELETED}
+    if states and states <= set(Withheld):
+        raise Gone(counting.USED_UP if Withheld.USED_UP in states else counting.REVOKED)
     return BatchFacts(facts.batch, batch_status([known.state for known in files]) or facts.status, files)
 
 
@@ -106,6 +109,8 @@ async def allowed(
     view = await view_of(request, access)
     if view.is_sender:
         return list(files)
+    if await is_used_up(access.subject, access.recipient):
+        raise Gone(counting.USED_UP)
     here = [file for file in files if not file.revoked_at]
     open_to_them = [file for file in here if not file.password_hash or file.pk in view.unlocked]
     found = [

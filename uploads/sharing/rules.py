@@ -7,8 +7,8 @@ MIB = 1024 * 1024
 # A download that broke off is resumed within this time, or counts as another; an unlocked door stays open as long.
 RESUMABLE = timedelta(hours=24)
 # Programs ask for a range again that was lost on its way, and several connections overlap: so often the file's size
-# belongs to one download, if it is asked for in ranges. What runs already may go on a little further.
-JOINED_UP_TO, GIVEN_UP_TO = 2, 3
+# belongs to one download, if it is asked for in ranges.
+GIVEN_UP_TO = 2
 # Bytes are noted before they are given, in steps: at most a file's 32nd part, and never less than this.
 LEAST_STEP = MIB
 STEPS = 32

@@ -1,6 +1,6 @@
 """What a sender wishes for a file or a batch when it is announced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -11,6 +11,10 @@ class Wishes:
     password_hash: str = ""
     max_downloads: int | None = None
     expires_in: int | None = None
+
+    def within(self, batch: "Wishes") -> "Wishes":
+        """Those for a file of this batch, whose limit of downloads holds for each of its files, or it is in vain."""
+        return self if self.max_downloads is not None else replace(self, max_downloads=batch.max_downloads)
 
     def columns(self) -> dict[str, Any]:
         """As the columns of the row."""

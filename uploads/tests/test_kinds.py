@@ -110,3 +110,9 @@ def test_other_downloads_keep_the_type_that_the_sender_gave() -> None:
         "application/vnd.rar",
     ):
         assert passive_type(content_type) == content_type
+
+
+def test_nothing_behind_a_type_can_make_another_of_it() -> None:
+    assert passive_type("image/png;,text/javascript") == "image/png"
+    assert passive_type("image/png; charset=utf-8,text/javascript") == "image/png"
+    assert passive_type("image/png,text/javascript") == OPAQUE

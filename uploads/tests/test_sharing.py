@@ -87,7 +87,9 @@ async def test_a_batch_and_its_files_have_controls_of_their_own(async_client: As
     plain, own = [file async for file in whole.files.order_by("position")]
     assert whole.password_hash
     assert (whole.max_downloads, whole.expires_in) == (2, 600)
-    assert (plain.password_hash, plain.max_downloads, plain.expires_in) == ("", None, None)
+    assert (plain.password_hash, plain.max_downloads, plain.expires_in) == ("", 2, None), (
+        "a limit that its files do not have would be in vain"
+    )
     assert own.password_hash not in ("", whole.password_hash)
     assert (plain.expires_at - plain.created_at, own.expires_at - own.created_at) == (
         timedelta(seconds=600),
@@ -431,18 +433,50 @@ async def test_a_file_with_its_own_password_tells_an_open_batch_no_more_than_fou
     assert "777" not in page
 
 
-async def test_in_a_batch_a_withdrawn_file_keeps_its_name_and_a_used_up_one_says_so(async_client: AsyncClient) -> None:
+async def test_in_a_batch_a_withdrawn_file_shows_nothing_and_a_used_up_one_says_so(async_client: AsyncClient) -> None:
     whole = await batch()
+    await whole_file(batch=whole, position=2, filename="here.txt")
     await whole_file(batch=whole, position=0, filename="withdrawn.txt", revoked_at=timezone.now())
     await whole_file(batch=whole, position=1, filename="used.txt", max_downloads=1, downloads=1)
     facts = await call(async_client, "get", f"{API}/batch/{whole.pk}")
     assert [(file["filename"], file["size"], file["status"]) for file in facts["files"]] == [
         ("", 0, "revoked"),
         ("used.txt", 10, "used_up"),
+        ("here.txt", 10, "completed"),
     ]
     page = await async_client.get(f"/b/{whole.pk}")
+    assert page.status_code == 200
     assert "withdrawn.txt" not in page.content.decode()
-    assert "Downloaded as often as allowed" in page.content.decode() or page.status_code == 410
+    assert "Downloaded as often as allowed" in page.content.decode()
+
+
+async def test_a_batch_of_which_nothing_can_be_had_any_more_says_why(async_client: AsyncClient) -> None:
+    for fields, why in (
+        ({"revoked_at": timezone.now()}, "The sender has withdrawn this link."),
+        ({"max_downloads": 1, "downloads": 1}, "This was downloaded as often as its sender allowed."),
+    ):
+        whole = await batch()
+        for position in range(2):
+            await whole_file(batch=whole, position=position, **fields)
+        assert (await call(async_client, "get", f"{API}/batch/{whole.pk}", status=410))["detail"] == why
+        page = await async_client.get(f"/b/{whole.pk}")
+        assert (page.status_code, why in page.content.decode()) == (410, True)
+
+
+async def test_the_limit_of_a_batch_holds_for_its_zip_and_for_each_file_without_one_of_its_own(
+    async_client: AsyncClient,
+) -> None:
+    whole = await batch()
+    plain = await whole_file(batch=whole, position=0)
+    own = await whole_file(batch=whole, position=1, max_downloads=5)
+    await change_batch(whole, max_downloads=1)
+    assert [(await of(file)).max_downloads for file in (plain, own)] == [1, 5]
+    assert len(await zip_of(async_client, whole)) == 2
+    await zip_of(async_client, whole, 410)
+    assert [(await got(async_client, file))[0] for file in (plain, own)] == [410, 200]
+    assert (await call(async_client, "get", f"{API}/batch/{whole.pk}"))["files"][1]["status"] == "completed"
+    await change_batch(whole, max_downloads=None)
+    assert [(await of(file)).max_downloads for file in (plain, own)] == [None, 5]
 
 
 async def test_a_withdrawn_batch_is_gone_and_its_files_are(async_client: AsyncClient) -> None:
@@ -506,7 +540,7 @@ async def test_a_zip_has_what_whoever_asks_may_have(async_client: AsyncClient) -
     await unlock(async_client, f"files/{own.pk}", "own")
     assert await zip_of(async_client, whole) == ["own", "plain"]
     assert await downloads_of(whole) == (2, [2, 1, 0, 1])
-    assert await zip_of(visitor(SENDER), whole) == ["own", "plain", "used", "withdrawn"]
+    assert await zip_of(AsyncClient(), whole, **OWN) == ["own", "plain", "used", "withdrawn"]
     assert await downloads_of(whole) == (2, [2, 1, 0, 1])
     navigation = {"sec-fetch-mode": "navigate"}
     answer = await AsyncClient().get(f"{API}/batch/download-zip/{whole.pk}", headers=navigation)

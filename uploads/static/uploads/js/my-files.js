@@ -97,7 +97,7 @@ export class MyFiles extends HTMLElement {
     const actions = element("div", { class: "row-actions" }, copyButton(url, gettext("Copy link"), about));
     if (id && controls) {
       words.append(element("p", { class: "row-words" }, controlsInWords(controls)));
-      actions.append(this.#lock(name, controls, (change) => changeBatch(id, change), gettext("Downloads as ZIP at most")));
+      actions.append(this.#lock(name, controls, (change) => changeBatch(id, change), gettext("Downloads at most, of the ZIP and of each file")));
     }
     return [element("li", { class: "batch-line" }, words, actions)];
   }

@@ -48,6 +48,9 @@ async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
         raise Http404 from None
     try:
         access = await look(request, file)
+        if access.is_locked:  # nobody is asked for a password that would open nothing
+            file.status = file.status_at(timezone.now())
+            services.refuse_gone(file, Status.CANCELLED, Status.FAILED, Status.EXPIRED)
     except Gone as error:
         return _withdrawn(request, error)
     if access.is_locked:

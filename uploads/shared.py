@@ -231,9 +231,14 @@ class SharedBatch:
     @property
     def zip_in_words(self) -> str:
         """What is in the ZIP now."""
-        size = sum(file.size for file in self.files if file.is_complete)
-        words = ngettext("%(n)s file · %(size)s", "%(n)s files · %(size)s", self.complete)
-        return words % {"n": f"{self.complete:,}", "size": short_size(size)}
+        count = len(self.zipped)
+        words = ngettext("%(n)s file · %(size)s", "%(n)s files · %(size)s", count)
+        return words % {"n": f"{count:,}", "size": short_size(sum(file.size for file in self.zipped))}
+
+    @cached_property
+    def zipped(self) -> list[SharedFile]:
+        """Those that are here, and not behind a password of their own that was not given."""
+        return [file for file in self.files if file.is_complete and not file.is_hidden]
 
     @cached_property
     def missing(self) -> list[SharedFile]:

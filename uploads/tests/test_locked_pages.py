@@ -1,5 +1,6 @@
 """The form that asks for a password, as a plain HTTP client sees it; in a browser: tests/browser/test_sharing.py."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -44,6 +45,20 @@ def test_the_locked_page_of_a_file_tells_nothing_but_that_it_is_locked(client: C
     assert not INLINE.search(text)
 
 
+def test_a_locked_file_that_is_no_longer_here_says_so_and_asks_for_no_password(client: Client) -> None:
+    ago = timezone.now() - timedelta(seconds=1)
+    for file, words in (
+        (locked_file(expires_at=ago), "This file has expired."),
+        (locked_file(status=Status.DELETED), "This file was deleted."),
+    ):
+        answer = client.get(f"/f/{file.pk}")
+        text = answer.content.decode()
+        assert answer.status_code == 410
+        assert words in text
+        assert "holiday" not in text
+        assert "/unlock" not in text
+
+
 def test_the_locked_page_of_a_batch_tells_neither_title_nor_files(client: Client) -> None:
     batch = batch_of({"filename": "plan.pdf", "path": "secret"}, title="Wedding")
     type(batch).objects.filter(pk=batch.pk).update(password_hash=make_password(PASSWORD))
@@ -54,6 +69,20 @@ def test_the_locked_page_of_a_batch_tells_neither_title_nor_files(client: Client
     assert (answer.status_code, answer.headers["Location"]) == (302, f"/b/{batch.pk}")
     assert "Wedding" in client.get(f"/b/{batch.pk}").content.decode()
     assert "plan.pdf" in client.get(f"/f/{batch.files.get().pk}").content.decode()
+
+
+def test_a_file_with_a_password_of_its_own_is_locked_inside_of_an_open_batch(client: Client) -> None:
+    batch = batch_of({"filename": "open.txt"}, {"filename": "plan.pdf", "password_hash": make_password(PASSWORD)})
+    text = client.get(f"/b/{batch.pk}").content.decode()
+    assert "A file with a password of its own" in text
+    assert "plan" not in text
+    assert "Download what is here as ZIP" in text
+    assert "1 file · 1000 B</p>" in text
+    give(client, f"/f/{batch.files.get(filename='plan.pdf').pk}")
+    text = client.get(f"/b/{batch.pk}").content.decode()
+    assert "plan.pdf" in text
+    assert "Download all as ZIP" in text
+    assert "2 files · 1.95 KiB</p>" in text
 
 
 def test_the_right_password_leads_to_the_page_and_is_kept_in_a_cookie_alone(client: Client) -> None:

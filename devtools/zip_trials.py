@@ -27,7 +27,7 @@ KINDS = ("cut", "cut", "cut", "broken disk", "kill")
 NAMES = ("a.txt", "A.TXT", "फ़ाइल.pdf", "😀.jpg", "nul", "end. ", "SHA256SUMS.txt", "<b>.html", "x" * 255)
 FOLDERS = ("", "", "photos/2026", "Photos/2026", "यात्रा")
 READ_AT_ONCE = 64 * 1024
-CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 30.0
 
 
 class ZipTrialFailedError(Exception):

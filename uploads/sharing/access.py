@@ -124,9 +124,12 @@ class Access:
     async def _given(self, read: Read, counted: Counted | None, length: int) -> AsyncGenerator[bytes]:
         sent, is_whole = 0, False
         try:
-            async with contextlib.aclosing(await read()) as blocks:
+            async with (
+                contextlib.aclosing(await read()) as blocks,  # where the one around it has not begun
+                contextlib.aclosing(self._watched(blocks, counted.wanted.files if counted else ())) as watched,
+            ):
                 yield b""
-                async for block in self._watched(blocks, counted.wanted.files if counted else ()):
+                async for block in watched:
                     if counted and counted.limited and counted.given + len(block) > counted.noted:
                         more = max(len(block), min(rules.step(counted.wanted.size), length - sent))
                         await self._note_more(counted, more)

@@ -1,9 +1,10 @@
 """Passwords, limits and withdrawals as they bear on the ZIP of a batch."""
 
+import asyncio
 import io
 import os
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from uploads import tokens
 from uploads.models import Batch, StoredFile
+from uploads.sharing.access import Access
 from uploads.storage import get_store
 from uploads.tests.sharing_rig import SECRET, TOKEN, hashed, visitor
 from uploads.tests.zip_rig import body_of, get_zip, stored_batch
@@ -105,6 +107,13 @@ async def test_a_zip_counts_for_the_limits_of_the_batch_and_of_each_file(async_c
     assert await counts(batch) == (2, 1, 2)
 
 
+async def nothing_runs() -> None:
+    """Return when this task is the only one."""
+    async with asyncio.timeout(10):
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.01)
+
+
 async def broken_off(client: AsyncClient, batch: Batch) -> tuple[bytes, str]:
     """What comes before the connection breaks, and the ETag."""
     answer = await get_zip(client, batch)
@@ -112,7 +121,33 @@ async def broken_off(client: AsyncClient, batch: Batch) -> tuple[bytes, str]:
     blocks = aiter(answer)
     received = await anext(blocks)
     await answer.streaming_content.aclose()
+    await nothing_runs()
     return received, answer["ETag"]
+
+
+async def test_who_leaves_a_counted_download_in_the_middle_leaves_no_error_behind() -> None:
+    """Closing what reads ahead takes some turns of the loop, in which nobody else may close it."""
+    batch, *_ = await two()
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+
+    async def reading_ahead() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                yield b"x" * 10
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async def read() -> AsyncGenerator[bytes]:
+        return reading_ahead()
+
+    access = Access(batch, is_sender=False, lock="", is_unlocked=False, recipient="one")
+    blocks = await access.counted(read, 100, size=100, is_range=False)
+    assert b"".join([await anext(blocks), await anext(blocks)])
+    await blocks.aclose()
+    await nothing_runs()
+    assert errors == []
 
 
 @pytest.mark.parametrize("with_if_range", [True, False])

@@ -11,6 +11,7 @@ from quotas.rules import ACCOUNT, ADDRESS, IPNetwork
 T = TypeVar("T")
 
 PERSON_PREFIX_IPV6 = 64  # persons are counted by /64: a narrower network would name a part of one
+GUESSER_PREFIX_IPV6 = 56  # what a household is often given: 256 persons at once, for whoever guesses
 
 
 def canonical_network(text: str) -> str:
@@ -34,6 +35,17 @@ def containing_person(key: str) -> tuple[str, ...]:
         return tuple(containing(key.removeprefix(ADDRESS)))
     except ValueError:
         return ()
+
+
+def guesser(key: str) -> str:
+    """The key that guesses at passwords are counted by for this person: of an IPv6 address the /56 that it lies in."""
+    try:
+        network = _network(key.removeprefix(ADDRESS)) if key.startswith(ADDRESS) else None
+    except ValueError:
+        return key
+    if network is None or network.version == 4 or network.prefixlen <= GUESSER_PREFIX_IPV6:
+        return key
+    return f"{ADDRESS}{_text_of(network.supernet(new_prefix=GUESSER_PREFIX_IPV6))}"
 
 
 def _network(text: str) -> IPNetwork:

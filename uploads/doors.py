@@ -26,15 +26,15 @@ from quotas.closed import Closed
 from quotas.models import BlockedPerson, Maintenance
 from uploads.errors import Forbidden, RateLimited, UploadError
 from uploads.errors import Maintenance as MaintenanceError
-from uploads.rates import MemoryRateStore, RateStore
+from uploads.rates import DAY_SECONDS, WINDOW_SECONDS, MemoryRateStore, RateStore
 from uploads.shared_rates import SharedRateStore
 from uploads.slots.backing import redis_host
 
 POLL_SECONDS = 2.0
 # A database that is slow to answer must not make everybody wait: so long, and then the last snapshot counts.
 PATIENCE_SECONDS = 1.0
-# Guesses by one person, and by all at one file; the second lets no crowd guess, and locks few who know it out.
-GUESSES_PER_MINUTE, GUESSES_AT_ONE_PER_MINUTE = 20, 100
+# Guesses by one person; by one person at one lock, in a day; and by all at one lock.
+GUESSES_PER_MINUTE, GUESSES_AT_ONE_PER_DAY, GUESSES_AT_ONE_PER_MINUTE = 20, 100, 100
 PASSWORDS_PER_MINUTE = 60
 BLOCKED = _("You have been blocked from this service. If you think that this is a mistake, please ask its operator.")
 
@@ -144,10 +144,32 @@ async def count_handshake(person: str) -> None:
     await _count("connect", person, settings.RATE_CONNECT_PER_MINUTE)
 
 
-async def count_guess(person: str, subject: str) -> None:
-    """One more guess of this person's at the password of a file or batch. Raises `RateLimited`."""
-    await _count("guess", person, GUESSES_PER_MINUTE)
-    await _count("guess at", subject, GUESSES_AT_ONE_PER_MINUTE)
+class Guess:
+    """One more guess of a person's at a lock: counted before anybody knows whether it is right, taken back if it is."""
+
+    def __init__(self, person: str, lock: str) -> None:
+        self._guesser = f"guess {person}", GUESSES_PER_MINUTE, WINDOW_SECONDS
+        self._here = f"guess at {lock} by {person}", GUESSES_AT_ONE_PER_DAY, DAY_SECONDS
+        self._by_all = f"guess at {lock}", GUESSES_AT_ONE_PER_MINUTE, WINDOW_SECONDS
+        self._counted: list[tuple[str, int, float]] = []
+
+    async def count(self) -> None:
+        """Raises `RateLimited`.
+
+        A crowd that guesses keeps out those who guessed wrongly at this lock within a day, and nobody else: whoever
+        knows the password can always give it.
+        """
+        for rate in (self._guesser, self._here, self._by_all):
+            if not (wait := await rates.take(*rate)):
+                self._counted.append(rate)
+            elif rate is not self._by_all or await rates.counted(*self._here) > 1:
+                await self.take_back()
+                raise RateLimited(retry_after=math.ceil(wait))
+
+    async def take_back(self) -> None:
+        """It was right, or was never tried."""
+        while self._counted:
+            await rates.take_back(*self._counted.pop())
 
 
 async def count_password(person: str) -> None:

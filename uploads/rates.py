@@ -1,4 +1,4 @@
-"""How often one person may do a thing within a minute: a moving window, exact to the request. Needs no Django.
+"""How often one person may do a thing within a minute or a day: a moving window, exact to the request. Needs no Django.
 
 A store that several processes share can stand behind the same port.
 """
@@ -6,60 +6,85 @@ A store that several processes share can stand behind the same port.
 import time
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
-WINDOW_SECONDS = 60.0
+WINDOW_SECONDS, DAY_SECONDS = 60.0, 86_400.0
 MOST_PERSONS = 100_000
 FORGOTTEN_AT_ONCE = 16
 
 
 class RateStore(Protocol):
-    """Counts what persons do, each by a key."""
+    """Counts what persons do, each by a key, within a window of so many seconds: a key has the same one every time."""
 
-    async def take(self, key: str, limit: int) -> float:
-        """Count one more for `key`, unless `limit` were counted in the last minute.
+    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> float:
+        """Count one more for `key`, unless `limit` were counted in the window.
 
         Returns 0 where it was counted, else the seconds after which the next one will be. What is refused does not
         count, so that waiting so long is enough.
         """
         ...
 
+    async def counted(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> int:
+        """How many were counted for `key`, with this limit, in the window that ends now."""
+        ...
+
+    async def take_back(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> None:
+        """Count one less for `key`, with this limit: the last one. Where none is counted, nothing happens."""
+        ...
+
 
 class MemoryRateStore:
     """The counts of one process.
 
-    Its memory is bounded, whoever comes: a number for each request of the last minute, and at most `most_persons`
-    keys. Beyond those the one not seen for longest is forgotten. Nothing walks over all of them: what is over is
+    Its memory is bounded, whoever comes: a number for each request of a window, and at most `most_persons` keys of each
+    window. Beyond those the one not seen for longest is forgotten. Nothing walks over all of them: what is over is
     dropped from the old end, a few with each call.
     """
 
     def __init__(self, most_persons: int = MOST_PERSONS, clock: Callable[[], float] = time.monotonic) -> None:
         self._most_persons, self._clock = most_persons, clock
-        self._times: OrderedDict[str, array[float]] = OrderedDict()  # the one that was counted last is last
+        # In each the key that was counted last is last.
+        self._windows: defaultdict[float, OrderedDict[str, array[float]]] = defaultdict(OrderedDict)
 
     def __len__(self) -> int:
-        return len(self._times)
+        return sum(map(len, self._windows.values()))
 
-    async def take(self, key: str, limit: int) -> float:
-        now = self._clock()
-        self._forget(now)
-        times = self._times.get(key)
-        if times is None:
-            times = self._times[key] = array("d")
-        del times[: bisect_right(times, now - WINDOW_SECONDS)]
+    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> float:
+        now, times = self._clock(), self._times(key, window)
         if len(times) >= limit:
-            return times[-limit] + WINDOW_SECONDS - now
+            return times[-limit] + window - now
         times.append(now)
-        self._times.move_to_end(key)
-        if len(self._times) > self._most_persons:
-            self._times.popitem(last=False)
+        known = self._windows[window]
+        known[key] = times
+        known.move_to_end(key)
+        if len(known) > self._most_persons:
+            known.popitem(last=False)
         return 0.0
 
-    def _forget(self, now: float) -> None:
+    async def counted(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> int:
+        return min(limit, len(self._times(key, window)))
+
+    async def take_back(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> None:
+        times = self._times(key, window)
+        if times:
+            times.pop()
+        if not times:
+            self._windows[window].pop(key, None)
+
+    def _times(self, key: str, window: float) -> "array[float]":
+        """What is counted of this key by now; one that is not known is not kept for being asked for."""
+        now = self._clock()
+        self._forget(now, window)
+        times = self._windows[window].get(key, array("d"))
+        del times[: bisect_right(times, now - window)]
+        return times
+
+    def _forget(self, now: float, window: float) -> None:
+        known = self._windows[window]
         for _ in range(FORGOTTEN_AT_ONCE):
-            oldest = next(iter(self._times), None)
-            if oldest is None or self._times[oldest][-1] > now - WINDOW_SECONDS:
+            oldest = next(iter(known), None)
+            if oldest is None or (known[oldest] and known[oldest][-1] > now - window):
                 return
-            del self._times[oldest]
+            del known[oldest]

@@ -6,13 +6,13 @@ a closed door.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from channels_redis.utils import create_pool
-from limits import RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
@@ -23,37 +23,65 @@ PREFIX = "{directdrivex.rates}"
 ANSWER_SECONDS = 1.0
 AWAY_SECONDS = 5.0  # after a failure Redis is not asked for so long
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
 class SharedRateStore:
     """`host` is one of the channel layer's hosts, as `channels_redis` reads them."""
 
-    def __init__(self, host: Mapping[str, Any], window_seconds: float = WINDOW_SECONDS) -> None:
-        self._host, self._window_seconds = dict(host), round(window_seconds)
+    def __init__(self, host: Mapping[str, Any]) -> None:
+        self._host = dict(host)
         self._own = MemoryRateStore()
         self._ask_again_at = 0.0
 
     @cached_property
-    def _limiter(self) -> MovingWindowRateLimiter:
+    def _storage(self) -> RedisStorage:
         # Made on first use: connections belong to the event loop.
         pool: Any = create_pool(self._host)
-        storage = RedisStorage("redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)
-        return MovingWindowRateLimiter(storage)
+        return RedisStorage("redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)
 
-    async def take(self, key: str, limit: int) -> float:
+    @cached_property
+    def _limiter(self) -> MovingWindowRateLimiter:
+        return MovingWindowRateLimiter(self._storage)
+
+    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> float:
+        return await self._first(self._take(key, _item(limit, window)), lambda: self._own.take(key, limit, window))
+
+    async def counted(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> int:
+        asked = self._counted(key, _item(limit, window))
+        return await self._first(asked, lambda: self._own.counted(key, limit, window))
+
+    async def take_back(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> None:
+        asked = self._take_back(key, _item(limit, window))
+        await self._first(asked, lambda: self._own.take_back(key, limit, window))
+
+    async def _first(self, shared: Coroutine[Any, Any, T], alone: Callable[[], Awaitable[T]]) -> T:
+        """What Redis answers, or what this worker knows by itself while Redis is away."""
         if time.monotonic() >= self._ask_again_at:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    return await self._take(key, limit)
+                    return await shared
             except (RedisError, OSError, TimeoutError) as error:
                 self._ask_again_at = time.monotonic() + AWAY_SECONDS
                 log.warning("rates_counted_alone", cause=str(error))
-        return await self._own.take(key, limit)
+        shared.close()
+        return await alone()
 
-    async def _take(self, key: str, limit: int) -> float:
-        item = RateLimitItemPerSecond(limit, self._window_seconds)
+    async def _take(self, key: str, item: RateLimitItem) -> float:
         if await self._limiter.hit(item, key):
             return 0.0
         stats = await self._limiter.get_window_stats(item, key)
         return max(0.001, stats.reset_time - time.time())
+
+    async def _counted(self, key: str, item: RateLimitItem) -> int:
+        return item.amount - (await self._limiter.get_window_stats(item, key)).remaining
+
+    async def _take_back(self, key: str, item: RateLimitItem) -> None:
+        # The library takes nothing back; its window is a list of times, the last of which stands first.
+        bridge: Any = self._storage.bridge  # of its two only that of redis-py has a connection to ask for
+        await bridge.get_connection().lpop(bridge.prefixed_key(item.key_for(key)))
+
+
+def _item(limit: int, window: float) -> RateLimitItem:
+    return RateLimitItemPerSecond(limit, round(window))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.networks import ByPerson, canonical_network, containing, containing_person
+from quotas.networks import ByPerson, canonical_network, containing, containing_person, guesser
 from quotas.rules import address_person
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -40,6 +40,21 @@ def test_an_address_or_network_is_written_in_one_way(written: str, stored: str) 
 def test_what_is_no_network_is_refused(written: str) -> None:
     with pytest.raises(ValueError):
         canonical_network(written)
+
+
+@pytest.mark.parametrize(
+    ("person", "counted_as"),
+    [
+        ("address:2001:db8:1:2ff::/64", "address:2001:db8:1:200::/56"),
+        ("address:2001:db8:1:200::/64", "address:2001:db8:1:200::/56"),
+        ("address:2001:db8:1:300::/64", "address:2001:db8:1:300::/56"),
+        ("address:192.0.2.7", "address:192.0.2.7"),
+        ("address:unknown", "address:unknown"),
+        ("account:7", "account:7"),
+    ],
+)
+def test_who_guesses_from_all_networks_of_a_household_is_one(person: str, counted_as: str) -> None:
+    assert guesser(person) == counted_as
 
 
 @given(st.ip_addresses())

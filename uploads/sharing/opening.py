@@ -5,8 +5,9 @@ from datetime import datetime
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from uploads import doors
-from uploads.errors import Unauthorized, WrongState
+from quotas.networks import guesser
+from uploads import doors, tokens
+from uploads.errors import RateLimited, Unauthorized, WrongState
 from uploads.models import Batch, StoredFile
 from uploads.people import caller_of
 from uploads.sharing import passwords, rules, unlocking
@@ -21,9 +22,17 @@ async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: st
     access = await look(request, subject)
     if not access.lock:
         raise WrongState(_("This has no password."))
-    person = (await caller_of(request)).person.key
-    await doors.count_guess(person, str(subject.pk))
-    is_possible = 0 < len(password) <= rules.LONGEST_PASSWORD
-    if not is_possible or not await passwords.is_right(password, access.lock, person):
+    person = guesser((await caller_of(request)).person.key)
+    # By the hash, which all files of a batch have in common that are locked by the same password.
+    guess = doors.Guess(person, tokens.digest(access.lock))
+    await guess.count()
+    try:
+        is_possible = 0 < len(password) <= rules.LONGEST_PASSWORD
+        is_right = is_possible and await passwords.is_right(password, access.lock, person)
+    except RateLimited:
+        await guess.take_back()
+        raise
+    if not is_right:
         raise Unauthorized(_("That is not the password."), password_required=True)
+    await guess.take_back()
     return unlocking.new_token(subject.pk, access.lock)

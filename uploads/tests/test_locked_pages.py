@@ -11,6 +11,7 @@ from django.utils import timezone
 from uploads import doors
 from uploads.errors import RateLimited
 from uploads.models import StoredFile
+from uploads.rates import MemoryRateStore
 from uploads.states import Status
 from uploads.tests.test_batch_page import batch_of
 from uploads.tests.test_pages import INLINE, stored_file
@@ -108,13 +109,22 @@ def test_a_wrong_password_is_said_in_words_beside_the_field(client: Client, pass
 
 
 def test_who_guesses_too_often_is_told_when_to_try_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(_person: str, _subject: str) -> None:
+    async def refuse(_guess: doors.Guess) -> None:
         raise RateLimited(retry_after=42)
 
-    monkeypatch.setattr(doors, "count_guess", refuse)
+    monkeypatch.setattr(doors.Guess, "count", refuse)
     answer = give(client, f"/f/{locked_file().pk}")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "42")
     assert "Too many passwords were tried. Please try again in 42 seconds." in answer.content.decode()
+
+
+def test_all_networks_of_a_household_guess_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "rates", MemoryRateStore())
+    monkeypatch.setattr(doors, "GUESSES_PER_MINUTE", 2)
+    page = f"/f/{locked_file().pk}"
+    household = [Client(REMOTE_ADDR=f"2001:db8:1:2{number:02x}::1") for number in range(3)]
+    assert [give(person, page, "wrong").status_code for person in household] == [401, 401, 429]
+    assert give(Client(REMOTE_ADDR="2001:db8:1:300::1"), page, "wrong").status_code == 401
 
 
 def test_another_sites_form_cannot_unlock_anything() -> None:

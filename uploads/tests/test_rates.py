@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploads.rates import WINDOW_SECONDS, MemoryRateStore, RateStore
+from uploads.rates import DAY_SECONDS, WINDOW_SECONDS, MemoryRateStore, RateStore
 
 
 class Clock:
@@ -71,6 +71,43 @@ async def test_a_lower_limit_counts_what_was_counted_before(store: RateStore, cl
     assert await store.take("one", 2) == pytest.approx(58), "until the last but one is over"
 
 
+async def test_what_is_taken_back_was_never_counted(store: RateStore, clock: Clock) -> None:
+    for _ in range(2):
+        await store.take("one", 2)
+        clock.now += 10
+    await store.take_back("one", 2)
+    assert await store.counted("one", 2) == 1
+    assert await store.take("one", 2) == 0
+    assert await store.take("one", 2) == pytest.approx(40), "the last one was taken back"
+    for _ in range(5):
+        await store.take_back("one", 2)
+        await store.take_back("nobody", 2)
+    assert [await store.counted(key, 2) for key in ("one", "nobody")] == [0, 0]
+    assert [await store.take("one", 2) for _ in range(2)] == [0, 0], "nothing is owed to anybody"
+    assert await store.take("one", 2) > 0
+
+
+async def test_what_is_counted_is_told_and_not_counted_by_that(store: RateStore, clock: Clock) -> None:
+    await store.take("one", 5)
+    clock.now += 30
+    await store.take("one", 5)
+    assert [await store.counted("one", 5) for _ in range(2)] == [2, 2]
+    clock.now += 30
+    assert await store.counted("one", 5) == 1
+
+
+async def test_a_day_is_counted_as_a_minute_is(store: RateStore, clock: Clock) -> None:
+    await store.take("by the day", 1, DAY_SECONDS)
+    clock.now += WINDOW_SECONDS
+    await store.take("by the minute", 1)
+    assert await store.take("by the day", 1, DAY_SECONDS) == pytest.approx(DAY_SECONDS - WINDOW_SECONDS)
+    clock.now += WINDOW_SECONDS
+    assert await store.take("by the minute", 1) == 0
+    clock.now = 1000 + DAY_SECONDS
+    assert await store.counted("by the day", 1, DAY_SECONDS) == 0
+    assert await store.take("by the day", 1, DAY_SECONDS) == 0
+
+
 @given(steps=st.lists(st.tuples(st.floats(0, 40), st.integers(1, 2)), max_size=80), limit=st.integers(1, 5))
 async def test_no_window_of_a_minute_ever_has_more_than_the_limit(steps: list[tuple[float, int]], limit: int) -> None:
     clock = Clock()
@@ -97,6 +134,21 @@ async def test_who_has_not_come_for_a_minute_is_forgotten(clock: Clock) -> None:
     for _ in range(10):
         await store.take("somebody", 100)
     assert len(store) == 1
+
+
+async def test_what_is_kept_for_a_day_keeps_nothing_else(clock: Clock) -> None:
+    store = MemoryRateStore(clock=clock)
+    for number in range(100):
+        await store.take(f"day {number}", 5, DAY_SECONDS)
+        await store.take(f"person {number}", 5)
+        await store.take_back(f"day {number}", 5, DAY_SECONDS)
+    assert len(store) == 100, "what was taken back is forgotten at once"
+    await store.take("a day", 5, DAY_SECONDS)
+    clock.now += WINDOW_SECONDS
+    for number in range(10):
+        await store.take("somebody", 100)
+        assert await store.counted(f"nobody {number}", 5) == 0
+    assert len(store) == 2
 
 
 async def test_more_persons_than_it_keeps_push_out_the_one_not_counted_for_longest(clock: Clock) -> None:

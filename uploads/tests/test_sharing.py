@@ -6,6 +6,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zipfile import ZipFile
 
 import pytest
@@ -320,27 +321,81 @@ async def test_what_has_no_password_or_is_gone_is_not_unlocked(async_client: Asy
         assert (await unlock(async_client, f"files/{file.pk}", status=410))["code"] == "gone"
 
 
-async def test_a_person_guesses_so_often_and_all_together_at_one_file(
-    async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def guess(what: str, person: AsyncClient, password: str = "guess") -> int:
+    answer = await person.post(f"{API}/{what}/unlock", {"password": password}, content_type="application/json")
+    assert (answer.status_code == 429) == ("Retry-After" in answer)
+    return answer.status_code
+
+
+async def people(number: int) -> list[AsyncClient]:
+    """So many persons, each with an account."""
+    found = [AsyncClient() for _ in range(number)]
+    for person in found:
+        await person.aforce_login(await User.objects.acreate(username=uuid4().hex))
+    return found
+
+
+async def test_a_person_guesses_so_often_whichever_file_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "GUESSES_PER_MINUTE", 3)
-    monkeypatch.setattr(doors, "GUESSES_AT_ONE_PER_MINUTE", 5)
-    file, other = await whole_file(password_hash=hashed()), await whole_file(password_hash=hashed())
+    lock, another = hashed(), hashed("another")
+    file, other = await whole_file(password_hash=lock), await whole_file(password_hash=another)
+    guesser, somebody = await people(2)
+    assert [await guess(f"files/{file.pk}", guesser) for _ in range(4)] == [401] * 3 + [429]
+    assert await guess(f"files/{other.pk}", guesser) == 429
+    assert await guess(f"files/{file.pk}", somebody) == 401
 
-    people = [AsyncClient() for _ in range(5)]
-    for number, person in enumerate(people):
-        await person.aforce_login(await User.objects.acreate(username=f"person {number}"))
 
-    async def guess(file: StoredFile, person: AsyncClient) -> int:
-        path = f"{API}/files/{file.pk}/unlock"
-        answer = await person.post(path, {"password": "guess"}, content_type="application/json")
-        assert (answer.status_code == 429) == ("Retry-After" in answer)
-        return answer.status_code
+async def test_a_person_guesses_at_one_lock_so_often_in_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "GUESSES_AT_ONE_PER_DAY", 3)
+    whole = await batch(password_hash=hashed())
+    file, own = (
+        await whole_file(batch=whole, position=0),
+        await whole_file(batch=whole, position=1, password_hash=hashed("its own")),
+    )
+    guesser, somebody = await people(2)
+    at_one_lock = [f"files/{file.pk}", f"batch/{whole.pk}", f"files/{file.pk}"]
+    assert [await guess(what, guesser) for what in at_one_lock] == [401] * 3
+    answer = await guesser.post(f"{API}/batch/{whole.pk}/unlock", {"password": "x"}, content_type="application/json")
+    assert answer.status_code == 429
+    assert int(answer["Retry-After"]) > 23 * 3600
+    assert await guess(f"files/{own.pk}", guesser) == 401, "another lock"
+    assert await guess(f"files/{file.pk}", somebody, SECRET) == 200
 
-    assert [await guess(file, people[0]) for _ in range(4)] == [401] * 3 + [429]
-    assert await guess(other, people[0]) == 429, "whichever file it is"
-    assert [await guess(file, person) for person in people[1:4]] == [401, 401, 429]
-    assert await guess(other, people[4]) == 401
+
+async def test_whoever_knows_the_password_gives_it_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GUESSES_PER_MINUTE", "GUESSES_AT_ONE_PER_DAY", "GUESSES_AT_ONE_PER_MINUTE"):
+        monkeypatch.setattr(doors, name, 2)
+    file = await whole_file(password_hash=hashed())
+    [person] = await people(1)
+    assert await guess(f"files/{file.pk}", person) == 401
+    assert [await guess(f"files/{file.pk}", person, SECRET) for _ in range(4)] == [200] * 4
+    assert await guess(f"files/{file.pk}", person) == 401
+    assert await guess(f"files/{file.pk}", person, SECRET) == 429
+
+
+async def test_a_crowd_that_guesses_keeps_out_nobody_but_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "GUESSES_AT_ONE_PER_MINUTE", 2)
+    lock = hashed()
+    file, same_lock = await whole_file(password_hash=lock), await whole_file(password_hash=lock)
+    other = await whole_file(password_hash=hashed("another"))
+    *crowd, late, honest = await people(4)
+    assert [await guess(f"files/{file.pk}", person) for person in crowd] == [401, 401]
+    assert [await guess(f"files/{file.pk}", person) for person in crowd] == [429, 429]
+    assert await guess(f"files/{same_lock.pk}", crowd[0]) == 429, "many files of a batch have one lock"
+    assert [await guess(f"files/{other.pk}", person) for person in crowd] == [401, 401]
+    assert [await guess(f"files/{file.pk}", honest, SECRET) for _ in range(3)] == [200] * 3
+    assert [await guess(f"files/{file.pk}", late, password) for password in ("x", SECRET)] == [401, 429]
+    assert await guess(f"files/{file.pk}", crowd[0]) == 429, "a right one makes no room for wrong ones"
+
+
+async def test_a_guess_that_was_never_tried_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "GUESSES_AT_ONE_PER_DAY", 1)
+    file = await whole_file(password_hash=hashed())
+    [person] = await people(1)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(passwords, "MOST_WAITING", 0)
+        assert [await guess(f"files/{file.pk}", person, SECRET) for _ in range(2)] == [429, 429]
+    assert await guess(f"files/{file.pk}", person, SECRET) == 200
 
 
 async def test_no_crowd_keeps_the_machine_busy_with_guesses(monkeypatch: pytest.MonkeyPatch) -> None:

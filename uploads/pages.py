@@ -138,7 +138,7 @@ async def _unlock(
     except (Gone, WrongState):  # it is no longer here, or no longer locked: its page says so
         return HttpResponseRedirect(page)
     response = HttpResponseRedirect(page)
-    unlocking.keep(request, response, subject.pk, token)
+    unlocking.keep(request, response, subject, token)
     return response
 
 

@@ -36,5 +36,5 @@ async def _unlock(request: HttpRequest, subject: StoredFile | Batch, password: s
     token, until = await opening.unlock(request, subject, password)
     response = JsonResponse({"token": token, "expires_at": timestamp(until)})
     response["Cache-Control"] = "no-store"
-    unlocking.keep(request, response, subject.pk, token)
+    unlocking.keep(request, response, subject, token)
     return response

@@ -15,12 +15,15 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from uploads.models import Batch, StoredFile
 from uploads.sharing.rules import RESUMABLE
 
 SALT = "uploads.unlocked"
 PREFIX = "ddx_unlocked_"
 COOKIE = PREFIX + "{}"
 LIFE = RESUMABLE  # whoever began a download can end it
+# A browser sends them all with each request, some 220 bytes each: servers refuse headers of more than a few KiB.
+MOST_COOKIES = 15
 
 
 def new_token(subject: UUID, password_hash: str) -> tuple[str, datetime]:
@@ -57,10 +60,30 @@ def ids_of_cookies(request: HttpRequest) -> list[UUID]:
     return found
 
 
-def keep(request: HttpRequest, response: HttpResponseBase, subject: UUID, token: str) -> None:
-    """Have the browser send the token with every request to us, and show it to no script."""
+def _signed_at(token: str) -> int:
+    """In seconds since 1970; 0 of what is no token, or good no longer."""
+    try:
+        signing.TimestampSigner(salt=SALT).unsign(token, max_age=LIFE)
+    except signing.BadSignature:
+        return 0
+    return signing.b62_decode(token.rsplit(":", 2)[1])
+
+
+def keep(request: HttpRequest, response: HttpResponseBase, subject: StoredFile | Batch, token: str) -> None:
+    """Have the browser send the token with every request to us, and show it to no script.
+
+    It forgets the oldest of those that it has beyond so many, but not that of a file's batch.
+    """
+    name = COOKIE.format(subject.pk.hex)
+    needed = {name}
+    if isinstance(subject, StoredFile) and subject.batch_id:
+        needed.add(COOKIE.format(subject.batch_id.hex))
+    known = [known for known in request.COOKIES if known.startswith(PREFIX) and known != name]
+    known.sort(key=lambda known: (known in needed, _signed_at(request.COOKIES[known])))
+    for oldest in known[: -(MOST_COOKIES - 1)]:
+        response.delete_cookie(oldest, samesite="Lax")
     response.set_cookie(
-        COOKIE.format(subject.hex),
+        name,
         token,
         max_age=LIFE,
         secure=request.is_secure(),

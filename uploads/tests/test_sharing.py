@@ -1,6 +1,7 @@
 """Share controls over the API: what a sender sets and changes, and what a stranger learns, locked out or not."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import BytesIO
@@ -18,7 +19,7 @@ from django.utils import timezone
 from uploads import cleanup, doors, links, services
 from uploads.models import Batch, CountedDownload, FileEvent, StoredFile
 from uploads.rates import MemoryRateStore
-from uploads.sharing import passwords
+from uploads.sharing import passwords, unlocking
 from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests
@@ -396,6 +397,45 @@ async def test_a_guess_that_was_never_tried_does_not_count(monkeypatch: pytest.M
         crowded.setattr(passwords, "MOST_WAITING", 0)
         assert [await guess(f"files/{file.pk}", person, SECRET) for _ in range(2)] == [429, 429]
     assert await guess(f"files/{file.pk}", person, SECRET) == 200
+
+
+async def test_a_browser_keeps_no_more_unlockings_than_servers_take_in_a_header(
+    async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "GUESSES_PER_MINUTE", 1000)
+    monkeypatch.setattr(unlocking, "MOST_COOKIES", 3)
+    lock = hashed()
+    whole = await batch(password_hash=lock)
+
+    def kept() -> set[str]:
+        return {name for name, cookie in async_client.cookies.items() if "unlocked" in name and cookie.value}
+
+    def named(*subjects: Batch | StoredFile) -> set[str]:
+        return {unlocking.COOKIE.format(subject.pk.hex) for subject in subjects}
+
+    now = time.time()
+
+    async def unlock_later(subject: Batch | StoredFile) -> None:
+        nonlocal now
+        now += 1
+        with monkeypatch.context() as later:
+            later.setattr("django.core.signing.time.time", lambda: now)
+            await unlock(async_client, f"{'batch' if isinstance(subject, Batch) else 'files'}/{subject.pk}")
+
+    files = [await whole_file(password_hash=lock) for _ in range(4)]
+    for file in reversed(files):  # the oldest goes, whatever its name
+        await unlock_later(file)
+    assert kept() == named(*files[:3])
+    await unlock_later(files[2])
+    assert kept() == named(*files[:3])
+    async_client.cookies[unlocking.COOKIE.format(uuid4().hex)] = "forged"
+    await unlock_later(files[3])
+    assert kept() == named(files[0], files[2], files[3])
+    await unlock_later(whole)
+    inside = [await whole_file(password_hash=lock, batch=whole, position=position) for position in range(3)]
+    for file in inside:
+        await unlock_later(file)
+    assert kept() == named(whole, *inside[1:]), "without that of the batch nobody would come to its files"
 
 
 async def test_no_crowd_keeps_the_machine_busy_with_guesses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,22 @@ async def test_aria2_takes_it_by_sixteen_connections_three_files_at_once(
     assert all((tmp_path / f"film-{number}").read_bytes() == WHOLE for number in range(3))
 
 
+async def test_sixteen_connections_unlock_a_file_and_take_its_only_download(client: Client, tmp_path: Path) -> None:
+    upload = await client.initiate(NAME, SOURCE.size, password="open sesame", max_downloads=1)
+    await client.send(upload, SOURCE)
+    path = f"files/{upload.file_id}"
+    token = (await client.call("POST", f"{path}/unlock", json={"password": "open sesame"}))["token"]
+    url = client.base_url + upload.answer["download_url"]
+    split = ("-x16", "-s16", "-k1M", "--file-allocation=none", "--no-conf", "-q")
+    command = (machine.aria2(), *split, f"--header=Authorization: Bearer {token}", "-o", "film", url)
+    await run(*command, cwd=tmp_path)
+    assert (tmp_path / "film").read_bytes() == WHOLE
+    assert (await client.call("PATCH", path, token=upload.token, json={}))["controls"]["downloads"] == 1
+    again = await asyncio.create_subprocess_exec("curl", "-sS", "-o", "again", "-w", "%{http_code}", url, "-H",
+        f"Authorization: Bearer {token}", cwd=tmp_path, stdout=subprocess.PIPE)  # fmt: skip
+    assert (await again.communicate())[0] == b"410"
+
+
 async def test_aria2_goes_on_after_it_was_killed(sent: Sent, tmp_path: Path) -> None:
     split = ("-x16", "-s16", "-k1M", "--file-allocation=none", "--no-conf", "--auto-save-interval=1", "-o", "film")
     slow = await asyncio.create_subprocess_exec(

@@ -83,7 +83,7 @@ def test_a_zip_and_its_files_are_counted_together_or_not_at_all() -> None:
 
 
 def test_connections_that_share_a_download_share_its_bytes() -> None:
-    """Together they get three times its size, in steps; then one more download, and then none."""
+    """Together they get twice its size, in steps; then one of them counts one more download, and then none does."""
     file = a_file(max_downloads=2)
     shared = [begin(file, "me", is_range=True) for _ in range(TOGETHER)]
 
@@ -99,8 +99,7 @@ def test_connections_that_share_a_download_share_its_bytes() -> None:
     given = sum(all_at_once(take, shared))
     assert downloads(file) == 2
     assert given == sum(CountedDownload.objects.values_list("given", flat=True))
-    # What is under way when the first is used up counts a download of its own, of which there is one.
-    assert 3 * SIZE <= given <= 2 * (3 * SIZE + 100 * TOGETHER)
+    assert 4 * SIZE <= given <= 2 * (2 * SIZE + 100)
 
 
 def test_a_file_that_is_withdrawn_begins_no_download_any_more() -> None:

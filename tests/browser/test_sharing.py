@@ -65,6 +65,8 @@ def test_a_protected_batch_opens_for_whoever_has_its_password(
     assert download.value.path().stat().st_size > 200
     page.context.clear_cookies()
     page.goto(link)
+    field.fill("monsoon 26")
+    field.press("Enter")
     expect(page.get_by_text("downloaded as often as its sender allowed")).to_be_visible()
 
 

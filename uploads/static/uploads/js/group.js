@@ -167,10 +167,7 @@ export class Group extends EventTarget {
     this.#key ||= randomKey();
     this.#become("announcing");
     try {
-      const { max_downloads: most } = this.protection;
-      // The batch's own limit is one of its ZIP; with that of each file nothing can be had more often.
-      const limit = most ? { max_downloads: most } : {};
-      const files = uploads.map((upload) => ({ ...describe(upload.file, upload.path), ...limit }));
+      const files = uploads.map((upload) => describe(upload.file, upload.path));
       const answer = await initiateBatch(files, this.title, this.#key, this.protection);
       this.#token = answer.files[0].upload_token;
       const isGivenUp = turn !== this.#turn || uploads.every((upload) => upload.isOver);

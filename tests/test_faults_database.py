@@ -15,6 +15,7 @@ from devtools.faulty_server import FaultyServer
 from devtools.postgres import PrivatePostgres
 from devtools.server_process import prepare
 from tests.faults import MIB, codes, ends_equal, nothing_left, readiness, until
+from uploads.sharing import access
 
 BOUND_SECONDS = 60  # of what must not hang; the machine may be a slow one
 CROWD = 60
@@ -160,3 +161,24 @@ async def test_a_server_whose_database_is_away_ends_when_it_is_asked_to(
         await asyncio.gather(*asking, return_exceptions=True)
     await asyncio.to_thread(server.restart)
     await ends_equal(client, upload, source, sends)
+
+
+async def test_a_download_that_nobody_limited_goes_on_while_the_database_is_away(
+    trial: tuple[FaultyServer, Outage], client: Client
+) -> None:
+    source = PatternSource(64 * MIB, seed=5)
+    upload = await client.initiate("film.mkv", source.size)
+    await client.send(upload, source)
+    loop = asyncio.get_running_loop()
+    got = bytearray()
+    async with client.http.get(upload.answer["download_url"]) as answer, asyncio.timeout(BOUND_SECONDS):
+        got += await answer.content.readexactly(MIB)
+        with trial[1]():
+            away_until = loop.time() + access.LOOK_AGAIN_SECONDS + 1
+            while loop.time() < away_until:
+                got += await answer.content.readexactly(256 * 1024)
+                await asyncio.sleep(0.05)  # a line that is slow enough for the download to last
+        got += await answer.content.read()
+    assert bytes(got) == source.read(0, source.size)
+    await readiness(client, 200)
+    await client.call("DELETE", f"files/{upload.file_id}", token=upload.token)

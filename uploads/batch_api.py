@@ -127,12 +127,12 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
     try:
         access = await admit(request, batch)
         files, plan = await _in_zip(request, access, await zip_files.complete_files(batch))
+        return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])
     except (Gone, Unauthorized, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the batch's page says the same in words.
             return HttpResponseRedirect(links.batch_path(batch.pk))
         raise
-    return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])
 
 
 async def _in_zip(request: HttpRequest, access: Access, complete: list[StoredFile]) -> tuple[list[StoredFile], Plan]:

@@ -11,10 +11,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from uploads import lifecycle, services
-from uploads.errors import Gone, NotFound
+from uploads.errors import Gone, InvalidRequest, NotFound
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import ACTIVE, Status
 
+OVER_ALREADY = _(
+    "It counts from when the file was complete, and would be over already. To end it now, withdraw the link."
+)
 # What the history of a file calls a change.
 REVOKED, RESTORED, CHANGED = "revoked", "restored", "controls_changed"
 
@@ -47,6 +50,8 @@ def change_file(file_id: UUID, change: Change, actor: str) -> StoredFile:
         _set(file, columns)
         if "expires_in" in columns:
             file.expires_at = columns["expires_at"] = lifecycle.kept_until(file, file.completed_at or file.created_at)
+            if _is_over(file, now):
+                raise InvalidRequest("expires_in", OVER_ALREADY)
         if columns:
             StoredFile.objects.filter(pk=file.pk).update(**columns)
             _note(file, columns, actor, now)
@@ -104,4 +109,6 @@ def _give_life(batch: Batch, files: list[StoredFile]) -> None:
     for file in changed:
         file.batch = batch
         file.expires_at = lifecycle.kept_until(file, file.completed_at or file.created_at)
+        if _is_over(file, timezone.now()):
+            raise InvalidRequest("expires_in", OVER_ALREADY)
     StoredFile.objects.bulk_update(changed, ["expires_at"])

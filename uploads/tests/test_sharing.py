@@ -194,6 +194,17 @@ async def test_what_is_over_cannot_be_changed() -> None:
     assert (await change_batch(whole, 410, expires_in=86_400))["code"] == "gone"
 
 
+async def test_a_life_that_would_be_over_already_is_refused_and_loses_nothing() -> None:
+    yesterday = timezone.now() - timedelta(days=1)
+    whole = await batch()
+    file = await whole_file(batch=whole, completed_at=yesterday)
+    told = await change(file, 422, expires_in=3600)
+    assert (told["code"], told["errors"][0]["field"]) == ("invalid_request", "expires_in")
+    assert (await change_batch(whole, 422, expires_in=3600))["code"] == "invalid_request"
+    assert (await of(file)).expires_at is None
+    assert (await change(file, expires_in=2 * 86_400))["expires_at"] is not None
+
+
 # --- later ---
 
 

@@ -208,15 +208,18 @@ async def test_the_files_of_a_batch_are_listed_in_its_order_over_the_pages(wire_
     assert {item["batch_title"] for item in items} == {"Trip"}
 
 
-async def test_the_first_call_on_batches_greets_a_visitor_and_their_page_does_not(wire_server: ServerProcess) -> None:
+async def test_calls_and_pages_of_batches_greet_a_visitor_and_bytes_do_not(wire_server: ServerProcess) -> None:
     async with (
         browser(wire_server) as mine,
         mine.post("/api/v1/batch/initiate", json={"files": files(1)}) as response,
     ):
         assert "ddx_visitor" in response.cookies
         batch_id = (await response.json())["batch_id"]
-    async with browser(wire_server) as recipient, recipient.get(f"/b/{batch_id}") as response:
-        assert "ddx_visitor" not in response.cookies
+    async with browser(wire_server) as recipient:
+        async with recipient.get(f"/api/v1/batch/download-zip/{batch_id}") as response:
+            assert "ddx_visitor" not in response.cookies
+        async with recipient.get(f"/b/{batch_id}") as response:
+            assert "ddx_visitor" in response.cookies
 
 
 # --- all or nothing ---

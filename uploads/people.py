@@ -23,7 +23,7 @@ from ninja.utils import check_csrf
 
 from quotas.networks import canonical_network
 from quotas.rules import Person, account_person, address_person
-from uploads import tokens
+from uploads import links, tokens
 from uploads.announcing import Sender
 from uploads.doors import refuse_blocked
 from uploads.errors import Forbidden, InvalidRequest, Unauthorized
@@ -224,6 +224,8 @@ def visitor_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[
 
 
 def _is_met_here(request: HttpRequest) -> bool:
-    """Pages and uploads; a download, a health check or a style sheet tells nothing about who uploads."""
+    """Pages and what senders call, never bytes: who goes on with a download must be whoever began it."""
     path = request.path
-    return path == "/" or path.startswith(("/api/v1/upload/", "/api/v1/batch/", "/api/v1/files"))
+    if path.startswith(links.batch_zip_path("")):
+        return False
+    return path == "/" or path.startswith(("/f/", "/b/", "/api/v1/upload/", "/api/v1/batch/", "/api/v1/files"))

@@ -54,15 +54,15 @@ async def _take_back(begun: asyncio.Task[AsyncGenerator[bytes]]) -> None:
 class Access:
     """What one who asks may have of a file or a batch that was neither withdrawn nor used up.
 
-    `lock` is the hash of the password that it has, or empty; `recipient` a digest that stands for whoever asks. Without
-    `is_counted` bytes are given that are no download.
+    `lock` is the hash of the password that it has, or empty; `recipients` digests that all stand for whoever asks,
+    first the one that stays theirs for longest. Without `is_counted` bytes are given that are no download.
     """
 
     subject: StoredFile | Batch
     is_sender: bool
     lock: str
     is_unlocked: bool
-    recipient: str
+    recipients: tuple[str, ...]
     is_counted: bool = True
 
     @property
@@ -83,7 +83,7 @@ class Access:
             return await read()
         if not self.is_counted:
             return self._watched(await read())
-        wanted = Wanted(self.subject, size, self.recipient, tuple(files))
+        wanted = Wanted(self.subject, size, self.recipients, tuple(files))
         begun = asyncio.create_task(self._begun(read, wanted, length, is_range=is_range))
         try:
             return await asyncio.shield(begun)
@@ -102,7 +102,7 @@ class Access:
     async def count_elsewhere(self, *, is_range: bool) -> None:
         """Count what another program gives out in our place; every range of a day is the same download then."""
         if not self.is_sender and self.is_counted:
-            await database_sync_to_async(counting.begin)(Wanted(self.subject, 1, self.recipient), 0, is_range=is_range)
+            await database_sync_to_async(counting.begin)(Wanted(self.subject, 1, self.recipients), 0, is_range=is_range)
 
     async def _begun(self, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> AsyncGenerator[bytes]:
         counted = await self._counted(wanted, length, is_range=is_range)
@@ -203,21 +203,22 @@ async def look(request: HttpRequest, subject: StoredFile | Batch) -> Access:
     is_sender = await _is_sender(request, caller, subject)
     lock = _lock_of(subject)
     unlocked = _unlocked(request, subject) if lock else ""
-    recipient = tokens.digest(unlocked or caller.visitor or caller.person.key)
+    # Whoever began a download as less than they are by now goes on with the same one.
+    recipients = tuple(tokens.digest(who) for who in (unlocked, caller.visitor, caller.person.key) if who)
     if not is_sender:
         if _is_withdrawn(subject):
             raise Gone(REVOKED)
         # The page of a batch says of each file whether it can be had; its ZIP is `listing.allowed`'s.
-        if isinstance(subject, StoredFile) and await is_used_up(subject, recipient):
+        if isinstance(subject, StoredFile) and await is_used_up(subject, recipients):
             raise Gone(USED_UP)
-    return Access(subject, is_sender, lock, bool(unlocked), recipient)
+    return Access(subject, is_sender, lock, bool(unlocked), recipients)
 
 
-async def is_used_up(subject: StoredFile | Batch, recipient: str) -> bool:
+async def is_used_up(subject: StoredFile | Batch, recipients: Sequence[str]) -> bool:
     """Whether it was downloaded as often as allowed, and this recipient has no download of it to go on with."""
     if not rules.is_used_up(subject.downloads, subject.max_downloads):
         return False
-    return not await database_sync_to_async(counting.is_running)(subject.pk, recipient)
+    return not await database_sync_to_async(counting.is_running)(subject.pk, recipients)
 
 
 async def admit(request: HttpRequest, subject: StoredFile | Batch) -> Access:

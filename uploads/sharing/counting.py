@@ -4,11 +4,12 @@ Synchronous; `access` wraps it. A whole download always counts; one of a range b
 recipient that was counted before, while that was not given too often.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -22,11 +23,14 @@ USED_UP = _("This was downloaded as often as its sender allowed.")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody wants to download: a file, or the ZIP of a batch with these `files`; `size` is all of it."""
+    """What somebody wants to download: a file, or the ZIP of a batch with these `files`; `size` is all of it.
+
+    `recipients` all stand for them; a download is noted under the first, and looked for under each in turn.
+    """
 
     subject: StoredFile | Batch
     size: int
-    recipient: str
+    recipients: tuple[str, ...]
     files: tuple[UUID, ...] = ()
 
 
@@ -62,22 +66,22 @@ def _limited(wanted: Wanted) -> models.QuerySet[StoredFile]:
     return StoredFile.objects.filter(pk__in=wanted.files, max_downloads__isnull=False)
 
 
-def is_running(subject: UUID, recipient: str) -> bool:
+def is_running(subject: UUID, recipients: Sequence[str]) -> bool:
     """Whether this recipient has a download of the file or batch that was counted, and can be resumed."""
-    return _resumable(subject, recipient).exists()
+    return _resumable(subject, recipients).exists()
 
 
-def begun_with(batch: UUID, recipient: str) -> frozenset[UUID]:
+def begun_with(batch: UUID, recipients: Sequence[str]) -> frozenset[UUID]:
     """The files with a limit of their own in the ZIP that this recipient began last, and can resume."""
-    rows = _resumable(batch, recipient).order_by("-begun_at").values_list("files", flat=True)
+    rows = _resumable(batch, recipients).values_list("files", flat=True)
     return frozenset(map(UUID, rows.first() or ()))
 
 
 def _running(wanted: Wanted) -> int | None:
     subject = wanted.subject
     _hold(subject)  # ranges that come at once wait for the first of them to be counted
-    rows = _resumable(subject.pk, wanted.recipient).filter(given__lt=rules.GIVEN_UP_TO * wanted.size)
-    return rows.order_by("-begun_at").values_list("pk", flat=True).first()
+    rows = _resumable(subject.pk, wanted.recipients).filter(given__lt=rules.GIVEN_UP_TO * wanted.size)
+    return rows.values_list("pk", flat=True).first()
 
 
 def _hold(subject: StoredFile | Batch) -> None:
@@ -85,9 +89,12 @@ def _hold(subject: StoredFile | Batch) -> None:
     type(subject)._default_manager.select_for_update(no_key=True).filter(pk=subject.pk).values_list("pk").first()
 
 
-def _resumable(subject: UUID, recipient: str) -> models.QuerySet[CountedDownload]:
+def _resumable(subject: UUID, recipients: Sequence[str]) -> models.QuerySet[CountedDownload]:
+    """The one to go on with is the first: of the first of these recipients who have any, the one begun last."""
     since = timezone.now() - rules.RESUMABLE
-    return CountedDownload.objects.filter(subject=subject, recipient=recipient, begun_at__gt=since)
+    rows = CountedDownload.objects.filter(subject=subject, recipient__in=recipients, begun_at__gt=since)
+    turns = [When(recipient=recipient, then=Value(turn)) for turn, recipient in enumerate(recipients)]
+    return rows.order_by(Case(*turns, default=len(turns)), "-begun_at")
 
 
 def _count(wanted: Wanted, noted: int) -> int:
@@ -100,7 +107,7 @@ def _count(wanted: Wanted, noted: int) -> int:
         raise Gone(USED_UP)  # the caller's transaction takes back what was counted
     row = CountedDownload.objects.create(
         subject=subject.pk,
-        recipient=wanted.recipient,
+        recipient=wanted.recipients[0],
         begun_at=timezone.now(),
         given=noted,
         files=[str(pk) for pk in _limited(wanted).values_list("pk", flat=True)],

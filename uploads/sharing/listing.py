@@ -95,7 +95,7 @@ async def begun_with(request: HttpRequest, access: Access) -> frozenset[UUID]:
     """What is still in the ZIP for whoever asks for a further part of it, though it may be used up since then."""
     if access.is_sender or "Range" not in request.headers:
         return frozenset()
-    return await database_sync_to_async(counting.begun_with)(access.subject.pk, access.recipient)
+    return await database_sync_to_async(counting.begun_with)(access.subject.pk, access.recipients)
 
 
 async def allowed(
@@ -109,7 +109,7 @@ async def allowed(
     view = await view_of(request, access)
     if view.is_sender:
         return list(files)
-    if await is_used_up(access.subject, access.recipient):
+    if await is_used_up(access.subject, access.recipients):
         raise Gone(counting.USED_UP)
     here = [file for file in files if not file.revoked_at]
     open_to_them = [file for file in here if not file.password_hash or file.pk in view.unlocked]

@@ -164,13 +164,41 @@ async def test_what_gives_no_bytes_does_not_count(async_client: AsyncClient) -> 
     assert not await CountedDownload.objects.aexists()
 
 
-async def test_a_download_that_is_resumed_counts_once_also_where_it_was_the_last(async_client: AsyncClient) -> None:
-    file = await whole_file(max_downloads=1)
-    assert await got(async_client, file, range="bytes=0-3") == (206, b"some")
-    assert await got(async_client, file, range="bytes=4-") == (206, b" bytes")
+async def test_a_download_that_is_resumed_counts_once_also_where_it_was_the_last() -> None:
+    file, somebody = await whole_file(max_downloads=1), visitor("somebody")
+    assert await got(somebody, file, range="bytes=0-3") == (206, b"some")
+    assert await got(somebody, file, range="bytes=4-") == (206, b" bytes")
     assert await counts(file) == 1
     assert (await got(visitor("another"), file, range="bytes=4-"))[0] == 410
-    assert (await got(async_client, file))[0] == 410, "a whole one is another"
+    assert (await got(AsyncClient(), file, range="bytes=4-"))[0] == 410
+    assert (await got(somebody, file))[0] == 410, "a whole one is another"
+
+
+async def test_whoever_is_known_better_by_now_goes_on_with_what_they_began(async_client: AsyncClient) -> None:
+    """From one address: without cookies, then with a visitor's, then with an unlocking."""
+    locked, plain = await whole_file(max_downloads=1, password_hash=hashed()), await whole_file(max_downloads=1)
+    assert await got(async_client, plain, range="bytes=0-3") == (206, b"some")
+    somebody = visitor("somebody")
+    assert await got(somebody, plain, range="bytes=4-") == (206, b" bytes")
+    assert await counts(plain) == 1
+    await StoredFile.objects.filter(pk=locked.pk).aupdate(password_hash="")
+    assert await got(somebody, locked, range="bytes=0-3") == (206, b"some")
+    await StoredFile.objects.filter(pk=locked.pk).aupdate(password_hash=locked.password_hash)
+    token, _until = unlocking.new_token(locked.pk, locked.password_hash)
+    assert await got(somebody, locked, range="bytes=4-", **bearer(token)) == (206, b" bytes")
+    assert (await got(async_client, locked, range="bytes=4-", **bearer(token)))[0] == 410
+    assert await counts(locked) == 1
+
+
+async def test_a_recipient_goes_on_with_their_own_download_before_that_of_their_address(
+    async_client: AsyncClient,
+) -> None:
+    file, somebody = await whole_file(), visitor("somebody")
+    for who in (somebody, async_client):
+        assert await got(who, file, range="bytes=0-0") == (206, b"s")
+    assert await got(somebody, file, range="bytes=1-3") == (206, b"ome")
+    given = [row.given async for row in CountedDownload.objects.filter(subject=file.pk).order_by("begun_at")]
+    assert given == [4, 1]
 
 
 async def test_ranges_that_come_at_once_are_one_download_for_each_who_asks() -> None:

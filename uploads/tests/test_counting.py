@@ -26,7 +26,7 @@ def a_file(**fields: Any) -> StoredFile:
 
 def begin(subject: StoredFile | Batch, recipient: str, *, is_range: bool = False, files: Any = ()) -> Counted | None:
     try:
-        return counting.begin(Wanted(subject, SIZE, recipient, tuple(files)), 0, is_range=is_range)
+        return counting.begin(Wanted(subject, SIZE, (recipient,), tuple(files)), 0, is_range=is_range)
     except Gone:
         return None
 

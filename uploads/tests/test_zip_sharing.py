@@ -142,7 +142,7 @@ async def test_who_leaves_a_counted_download_in_the_middle_leaves_no_error_behin
     async def read() -> AsyncGenerator[bytes]:
         return reading_ahead()
 
-    access = Access(batch, is_sender=False, lock="", is_unlocked=False, recipient="one")
+    access = Access(batch, is_sender=False, lock="", is_unlocked=False, recipients=("one",))
     blocks = await access.counted(read, 100, size=100, is_range=False)
     assert b"".join([await anext(blocks), await anext(blocks)])
     await blocks.aclose()
@@ -164,6 +164,20 @@ async def test_a_zip_that_is_gone_on_with_counts_once_and_keeps_the_file_whose_l
     assert (answer.status_code, answer["ETag"]) == (206, etag)
     assert received + await body_of(answer) == whole
     assert await counts(batch) == (1, 1, 1)
+
+
+async def test_a_zip_begun_without_cookies_is_gone_on_with_by_whoever_has_some_by_then() -> None:
+    batch, *_ = await two((os.urandom(3 * MIB), os.urandom(3 * MIB)))
+    await Batch.objects.filter(pk=batch.pk).aupdate(max_downloads=1)
+    recipient = AsyncClient()
+    received, _etag = await broken_off(recipient, batch)
+    assert not recipient.cookies, "bytes change nobody into another recipient"
+    assert "ddx_visitor" in (await recipient.get(f"/b/{batch.pk}")).cookies
+    answer = await get_zip(recipient, batch, range=f"bytes={len(received)}-")
+    assert answer.status_code == 206
+    assert zipfile.ZipFile(io.BytesIO(received + await body_of(answer))).testzip() is None
+    await batch.arefresh_from_db()
+    assert batch.downloads == 1
 
 
 async def test_what_was_used_up_before_does_not_come_into_a_zip_that_is_gone_on_with() -> None:

@@ -86,6 +86,12 @@ async def test_a_body_that_the_program_takes_is_not_refused_on_the_way(nginx: Pr
         await client.cancel(upload)
 
 
+async def test_a_browser_with_many_cookies_is_not_refused_on_the_way(nginx: PrivateNginx) -> None:
+    cookies = "; ".join(f"another_program_{number}={'x' * 200}" for number in range(100))
+    async with through(nginx, headers={"Cookie": cookies}) as client:
+        await client.call("GET", "upload/quota-info")
+
+
 @pytest.mark.parametrize("size", [3 * MIB, 40 * MIB])
 async def test_a_body_that_is_too_large_is_told_by_its_code(nginx: PrivateNginx, size: int) -> None:
     async with through(nginx) as client:

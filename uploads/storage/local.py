@@ -476,7 +476,8 @@ class LocalStore(Store):
         fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
         length = os.fstat(old).st_size
         true = self._read_sync_mark(key).true_offset(length, self._boot, max(length, size))
-        return Copy(part, fresh, old, new, size, min(true, self._suspects.get(key, true)))
+        # By the length that the true offset was judged by: the file may have grown since.
+        return Copy(part, fresh, old, new, size, length - min(true, self._suspects.get(key, true)))
 
     def _end_copy(self, key: str, copy: Copy) -> Opened:
         try:

@@ -18,13 +18,13 @@ STEP_BYTES = 16 * BLOCK_BYTES  # between two steps, whoever waits for the copy c
 class Copy:
     """The new file in the making: `step` until it returns True, then `take_name`. To be called from a thread.
 
-    `new` is open for writing, locked and empty, at the path `fresh`; `old` is the file at the path `part`, of which
-    `true` bytes are surely there and, while its writer is alive, all that it has by now.
+    `new` is open for writing, locked and empty, at the path `fresh`; `old` is the file at the path `part`, of which the
+    last `missing` bytes cannot be trusted; all that its writer adds, while it is alive, can.
     """
 
-    def __init__(self, part: Path, fresh: Path, old: int, new: int, size: int, true: int) -> None:
+    def __init__(self, part: Path, fresh: Path, old: int, new: int, size: int, missing: int) -> None:
         self._part, self._fresh, self._old, self._size = part, fresh, old, size
-        self._missing = os.fstat(old).st_size - true  # what lies beyond the true offset cannot be trusted
+        self._missing = missing
         self.descriptor, self.digest = new, RunningDigest()
 
     @property

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from uploads.storage.base import RewindError, StorageFullError, StorageUnavailableError
-from uploads.storage.local import LEAST_BLOCK_BYTES, READ_BLOCK_BYTES, READ_BUDGET_BYTES, LocalStore
+from uploads.storage.local import LEAST_BLOCK_BYTES, READ_BLOCK_BYTES, READ_BUDGET_BYTES, LocalStore, SyncMark
 from uploads.storage.taking import Copy
 
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ WRITER = """
 import asyncio, sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uploads.storage.local import LocalStore
+from uploads.storage.local import SyncMark, LocalStore
 
 async def main():
     upload = await LocalStore(Path(sys.argv[1])).open(sys.argv[2], 1 << 30)
@@ -232,7 +232,7 @@ async def test_a_file_size_limit_of_the_system_is_a_full_storage(root: Path, key
 import asyncio, resource, signal, sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uploads.storage.local import LocalStore
+from uploads.storage.local import SyncMark, LocalStore
 from uploads.storage.base import StorageFullError
 
 async def main():
@@ -501,6 +501,26 @@ async def test_all_that_an_older_writer_told_while_it_was_copied_is_in_the_copy(
         await task
     assert new.offset >= told[-1]
     assert (await new.digests()).sha256 == hashlib.sha256(b"x" * new.offset).hexdigest()
+    await old.close()
+    await new.close()
+
+
+async def test_what_an_older_writer_adds_while_the_copy_is_begun_is_in_it_too(
+    root: Path, key: str, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await LocalStore(root).open(key, 100 * MIB)
+    await old.append([b"x" * MIB])
+    taker = LocalStore(root)
+    read_sync_mark = taker._read_sync_mark
+
+    def read_while_it_grows(wanted: str) -> SyncMark:
+        with taker.partial_path(key).open("ab") as file:
+            file.write(b"x" * 1000)
+        return read_sync_mark(wanted)
+
+    monkeypatch.setattr(taker, "_read_sync_mark", read_while_it_grows)
+    new = await taker.open(key, 100 * MIB, take=True)
+    assert new.offset == MIB + 1000
     await old.close()
     await new.close()
 

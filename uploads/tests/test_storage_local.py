@@ -36,7 +36,7 @@ WRITER = """
 import asyncio, sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uploads.storage.local import SyncMark, LocalStore
+from uploads.storage.local import LocalStore
 
 async def main():
     upload = await LocalStore(Path(sys.argv[1])).open(sys.argv[2], 1 << 30)
@@ -232,7 +232,7 @@ async def test_a_file_size_limit_of_the_system_is_a_full_storage(root: Path, key
 import asyncio, resource, signal, sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uploads.storage.local import SyncMark, LocalStore
+from uploads.storage.local import LocalStore
 from uploads.storage.base import StorageFullError
 
 async def main():

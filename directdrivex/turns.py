@@ -13,6 +13,8 @@ from uploads.turns import Turns
 
 AT_ONCE = 128
 EACH = 16  # behind one address may be a whole company, whose browsers wait for news of a batch
+# What tells whether the program lives, and what its pages are made of, wait for nobody's uploads or passwords.
+APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
 
 
 class InTurn:
@@ -20,6 +22,7 @@ class InTurn:
 
     def __init__(self, application: Any, turns: Turns) -> None:
         self.application, self.turns = application, turns
+        self.turns_apart = Turns(AT_ONCE, EACH)  # they cost threads too
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -27,9 +30,10 @@ class InTurn:
         request = await _whole_request(receive)
         if request is None:
             return None
+        turns = self.turns_apart if _is_apart(scope["path"]) else self.turns
         person = address_person(scope["client"][0] if scope.get("client") else "").key
         coming = asyncio.ensure_future(receive())  # nothing more, until the client has gone
-        taking = asyncio.ensure_future(self.turns.take(person))
+        taking = asyncio.ensure_future(turns.take(person))
         messages = [request]
         is_over = False
 
@@ -37,7 +41,7 @@ class InTurn:
             nonlocal is_over
             if not is_over:
                 is_over = True
-                self.turns.give_back(person)
+                turns.give_back(person)
 
         async def replayed() -> Any:
             return messages.pop() if messages else await asyncio.shield(coming)
@@ -56,6 +60,10 @@ class InTurn:
             if not taking.cancel():  # it was done
                 give_back()
         return None
+
+
+def _is_apart(path: str) -> bool:
+    return path in APART or path.startswith(FOLDER_APART)
 
 
 async def _whole_request(receive: Any) -> dict[str, Any] | None:

@@ -262,7 +262,7 @@ async def test_a_thousand_files_of_a_real_folder_fit_into_a_body(client: Client)
         ({"files": [*files(1), {"filename": "a", "size": "1"}]}, "files.1.size"),
         ({"files": [{"filename": "a", "size": 1, "password": " "}]}, "files.0.password"),
         ({"files": files(1), "password": ""}, "password"),
-        ({"files": [{"filename": "a", "size": 1, "password": f"{number}"} for number in range(21)]}, "password"),
+        ({"files": [{"filename": "a", "size": 1, "password": f"{number}"} for number in range(4)]}, "password"),
         ({"files": files(1), "expires_in": 1}, "expires_in"),
         ({"files": files(1), "max_downloads": 1_000_001}, "max_downloads"),
         ({"files": files(1), "title": "x" * 256}, "title"),
@@ -505,7 +505,7 @@ async def test_the_same_key_twice_at_once_makes_one_batch(limited: tuple[Client,
     client, _server = limited
     headers = {"Idempotency-Key": str(uuid.uuid4())}
     batches = await asyncio.gather(
-        *(client.initiate_batch(files(GIB, GIB), headers=headers) for _ in range(6))  # all of the day's bytes
+        *(client.initiate_batch(files(GIB, GIB), headers=headers) for _ in range(2))  # all of the day's bytes
     )
     assert len({batch.batch_id for batch in batches}) == 1
     assert await quota(client) == (0, 2 * GIB, 2)

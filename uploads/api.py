@@ -94,7 +94,7 @@ async def initiate(request: HttpRequest, payload: InitiateIn) -> Any:
     if caller.account_id is not None:
         refuse_forged(request)
     key = request_key(request, caller)
-    [wishes] = await wishes_of([payload], caller.person.key)
+    [wishes] = await wishes_of(request, [payload], caller.person.key)
     announced = await announcing.initiate(new_upload(payload, wishes), caller.as_sender(), key)
     [answer] = await announcements(request, caller, [announced])
     return answer
@@ -160,7 +160,7 @@ async def change_file(request: HttpRequest, file_id: str, payload: ChangeIn) -> 
     refuse_foreign(request)
     file = await database_sync_to_async(services.find)(file_id)
     await authorise(request, file)
-    change = await change_of(payload, (await caller_of(request)).person.key)
+    change = await change_of(request, payload, (await caller_of(request)).person.key)
     file = await database_sync_to_async(controls.change_file)(file.pk, change, "sender")
     return {"file_id": str(file.pk), "expires_at": timestamp(file.expires_at), "controls": controls_of(file)}
 
@@ -188,7 +188,7 @@ async def my_files(request: HttpRequest, response: HttpResponse, cursor: str | N
         created_at, position, last = _read_cursor(cursor)
         behind = Q(position__gt=position) | Q(position=position, id__lt=last)
         files = files.filter(Q(created_at__lt=created_at) | Q(behind, created_at=created_at))
-    page = [file async for file in files.select_related("batch")[: PAGE_FILES + 1]]
+    page = await database_sync_to_async(list)(files.select_related("batch")[: PAGE_FILES + 1])
     now = await look(page)
     origin = links.origin_of_request(request)
     items = [

@@ -27,8 +27,15 @@ from uploads.sharing.asked import change_of, wishes_of
 from uploads.sharing.listing import allowed, begun_with, seen, view_of, view_of_key
 from uploads.shown import Facts
 from uploads.states import Status
+from uploads.turns import WithRests
+from uploads.waiting import Waiters, free_connection
 
 router = Router(tags=["batch"])
+
+# A thousand files take a third of a second of the processor to keep and answer. Several at once, each in its thread,
+# left one twentieth of its rate to an upload beside them.
+_batches = WithRests()
+_announcing = Waiters()
 
 
 @router.post("/batch/initiate", response={200: BatchInitiateOut, **ERRORS})
@@ -39,18 +46,19 @@ async def initiate_batch(request: HttpRequest, payload: BatchIn) -> Any:
     if caller.account_id is not None:
         refuse_forged(request)
     key = request_key(request, caller)
-    of_batch, *of_files = await wishes_of([payload, *payload.files], caller.person.key)
+    of_batch, *of_files = await wishes_of(request, [payload, *payload.files], caller.person.key)
     of_files = [wishes.within(of_batch) for wishes in of_files]
     new = [new_upload(file, wishes, file.path or "") for file, wishes in zip(payload.files, of_files, strict=True)]
-    batch, announced = await announcing.initiate_batch(new, payload.title or "", caller.as_sender(), key, of_batch)
-    answers = await announcements(request, caller, announced)
-    answer = {
-        "batch_id": str(batch.pk),
-        "batch_url": links.batch_url(links.origin_of_request(request), batch.pk),
-        "title": batch.title,
-        "files": [answer | {"path": file.path} for answer, (file, _token) in zip(answers, announced, strict=True)],
-    }
-    return JsonResponse(answer)
+    async with _announcing.place(request, caller.person.key), _batches.turn(caller.person.key):
+        batch, announced = await announcing.initiate_batch(new, payload.title or "", caller.as_sender(), key, of_batch)
+        answers = await announcements(request, caller, announced)
+        answer = {
+            "batch_id": str(batch.pk),
+            "batch_url": links.batch_url(links.origin_of_request(request), batch.pk),
+            "title": batch.title,
+            "files": [answer | {"path": file.path} for answer, (file, _token) in zip(answers, announced, strict=True)],
+        }
+        return JsonResponse(answer)
 
 
 @router.get("/batch/{batch_id}", response={200: BatchOut | BatchLockedOut, **ERRORS})
@@ -61,6 +69,7 @@ async def batch_facts(request: HttpRequest, batch_id: str) -> Any:
     """
     batch = await database_sync_to_async(batches.find)(batch_id)
     view = await view_of(request, await look(request, batch))
+    await free_connection()  # the answer may have to be waited for
     answer = HttpResponse(await _answers.get(f"{batch.pk} {view.key}"), content_type="application/json")
     answer["Cache-Control"] = "no-store"
     return answer
@@ -106,7 +115,7 @@ async def change_batch(request: HttpRequest, batch_id: str, payload: ChangeIn) -
     refuse_foreign(request)
     batch = await database_sync_to_async(batches.find)(batch_id)
     await authorise_batch(request, batch)
-    change = await change_of(payload, (await caller_of(request)).person.key)
+    change = await change_of(request, payload, (await caller_of(request)).person.key)
     batch = await database_sync_to_async(controls.change_batch)(batch.pk, change, "sender")
     return {"batch_id": str(batch.pk), "controls": controls_of(batch)}
 

@@ -125,9 +125,13 @@ async def _cancel(batch: Batch, actor: str) -> int:
         for start in range(0, len(unfinished), AT_ONCE):
             some = unfinished[start : start + AT_ONCE]
             cancelled += len(await services.end(some, Status.CANCELLED, actor))
-    if not cancelled and not await batch.files.exclude(status=Status.DELETED).aexists():
+    if not cancelled and not await database_sync_to_async(_has_files)(batch):
         raise Gone(ALL_DELETED)
     return cancelled
+
+
+def _has_files(batch: Batch) -> bool:
+    return batch.files.exclude(status=Status.DELETED).exists()
 
 
 def _unfinished(batch: Batch) -> list[StoredFile]:

@@ -17,15 +17,14 @@ from django.utils.decorators import sync_and_async_middleware
 from quotas.rules import account_person, address_person
 from uploads import doors, links
 from uploads.errors import UploadError
-from uploads.people import refuse_foreign
+from uploads.people import refuse_foreign, user_of
 from uploads.problems import is_of_the_api, problem
-from uploads.turns import WithRests
+from uploads.waiting import free_connection
 
 # The admin's own pages, or nobody could open again; what every page is made of; what watches the program.
 ALWAYS_OPEN = ("/admin/", "/static/", "/jsi18n/", "/i18n/")
 WATCHING = ("/healthz", "/readyz", "/metrics")
-BATCH_INITIATION = "/api/v1/batch/initiate"
-INITIATIONS = ("/api/v1/upload/initiate", BATCH_INITIATION)
+INITIATIONS = ("/api/v1/upload/initiate", "/api/v1/batch/initiate")
 
 
 @sync_and_async_middleware
@@ -34,10 +33,12 @@ def doors_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Ht
     if iscoroutinefunction(get_response):
 
         async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+            if settings.SESSION_COOKIE_NAME in request.COOKIES:
+                # The log has asked whose session it is. What the doors ask must not wait for all who keep a connection.
+                await free_connection()
             if (refusal := await _refusal(request)) is not None:
                 return refusal
-            async with _its_turn(request):
-                response: HttpResponseBase = await get_response(request)
+            response: HttpResponseBase = await get_response(request)
             if isinstance(response, StreamingHttpResponse) and response.is_async and (persons := _persons_of(request)):
                 blocks = cast("AsyncGenerator[bytes]", response.streaming_content)
                 response.streaming_content = _while_open(blocks, persons)
@@ -49,17 +50,6 @@ def doors_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Ht
         return async_to_sync(_refusal)(request) or get_response(request)
 
     return synchronous
-
-
-# A thousand files take a third of a second of the processor to read, keep and answer. Several at once, each in its
-# thread, left one twentieth of its rate to an upload beside them.
-_batches = WithRests()
-
-
-def _its_turn(request: HttpRequest) -> contextlib.AbstractAsyncContextManager[None]:
-    if request.method == "POST" and request.path == BATCH_INITIATION:
-        return _batches.turn(_persons_of(request)[-1])
-    return contextlib.nullcontext()
 
 
 async def _while_open(blocks: AsyncGenerator[bytes], persons: tuple[str, ...]) -> AsyncIterator[bytes]:
@@ -97,7 +87,7 @@ async def _knock(request: HttpRequest) -> None:
     if settings.SESSION_COOKIE_NAME in request.COOKIES and (
         now_closed.blocked.has_accounts or is_initiation or lasts or not _is_call(request)
     ):
-        user = await request.auser()
+        user = await user_of(request)
         request.user = user  # pages name it, and are rendered where the database must not be asked
         if user.is_authenticated:
             persons.append(account_person(user.pk).key)

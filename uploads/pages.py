@@ -43,8 +43,8 @@ async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
     Of a locked file it asks for the password and shows nothing else.
     """
     try:
-        file = await StoredFile.objects.aget(pk=file_id)
-    except StoredFile.DoesNotExist:
+        file = await database_sync_to_async(services.find)(file_id)
+    except NotFound:
         raise Http404 from None
     try:
         access = await look(request, file)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
@@ -31,6 +32,7 @@ from uploads.idempotency import RequestKey
 from uploads.intake.origin import is_foreign
 from uploads.models import Batch, StoredFile
 from uploads.services import token_matches
+from uploads.waiting import free_connection
 
 VISITOR_SALT = "uploads.visitor"
 IDEMPOTENCY_SALT = "uploads.idempotency"
@@ -56,8 +58,16 @@ class Caller:
         return bool(self.visitor) and hmac.compare_digest(owned.visitor, self.visitor)
 
 
-async def caller_of(request: HttpRequest) -> Caller:
+async def user_of(request: HttpRequest) -> Any:
+    """The user who is signed in; no connection to the database stays with the request."""
     user = await request.auser()
+    if settings.SESSION_COOKIE_NAME in request.COOKIES:
+        await free_connection()
+    return user
+
+
+async def caller_of(request: HttpRequest) -> Caller:
+    user = await user_of(request)
     address = request.META.get("REMOTE_ADDR", "")
     person = account_person(user.pk) if user.is_authenticated else address_person(address)
     fresh = getattr(request, "new_visitor", "")
@@ -154,9 +164,14 @@ async def authorise_batch(request: HttpRequest, batch: Batch) -> None:
     token = bearer_token(request)
     if token is None:
         await _authorise_by_cookie(request, batch)
-    elif not await batch.files.filter(token_digest=tokens.digest(token)).aexists():
+    elif not await database_sync_to_async(has_token)(batch, token):
         raise Unauthorized()
     await refuse_blocked(batch.person)
+
+
+def has_token(batch: Batch, token: str) -> bool:
+    """Whether this is the token of one of its uploads."""
+    return batch.files.filter(token_digest=tokens.digest(token)).exists()
 
 
 def bearer_token(request: HttpRequest) -> str | None:

@@ -83,8 +83,8 @@ async def test_who_goes_away_just_when_it_is_their_turn_leaves_it_to_the_next() 
 class Request:
     """A request of one client: `parts` of its body come as they are let, and it goes away when it is told to."""
 
-    def __init__(self, client: str = "192.0.2.1") -> None:
-        self.scope = {"type": "http", "client": (client, 1)}
+    def __init__(self, client: str = "192.0.2.1", path: str = "/") -> None:
+        self.scope = {"type": "http", "client": (client, 1), "path": path}
         self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.sent: list[str] = []
         self.task: asyncio.Task[None] | None = None
@@ -144,6 +144,16 @@ async def test_an_answer_that_is_being_sent_takes_no_turn() -> None:
     await settled()
     assert len(inner.bodies) == 2
     assert first.sent == second.sent == ["http.response.start"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/static/uploads/css/page.css"])
+async def test_whether_the_program_lives_is_told_though_every_turn_is_taken(path: str) -> None:
+    inner = Application()
+    outer = InTurn(inner, Turns(at_once=1, each=1))
+    await Request().ask(outer, b"first")
+    await Request().ask(outer, b"waits")
+    await Request(path=path).ask(outer, b"lives")
+    assert inner.bodies == [b"first", b"lives"]
 
 
 async def test_who_waits_for_a_turn_and_goes_away_is_never_worked_on() -> None:

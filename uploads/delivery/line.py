@@ -8,14 +8,14 @@ import asyncio
 from collections import Counter
 from functools import cache
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from uploads.delivery.lasting import end_turn, held_by
+from uploads.delivery.lasting import held_by
 from uploads.errors import RateLimited
 from uploads.turns import Turns
+from uploads.waiting import let_go
 
 PATIENCE_SECONDS = 15.0
 RETRY_SECONDS = 10
@@ -34,8 +34,7 @@ class Line:
 
         Raises `RateLimited`.
         """
-        scope = getattr(request, "scope", {})
-        held = held_by(scope)
+        held = held_by(getattr(request, "scope", {}))
         if held is None:
             return
         person = _person_of(request)
@@ -44,8 +43,7 @@ class Line:
         self._persons[person] += 1
         held.callback(self._leave, person)
         if not self._turns.is_free(person):
-            end_turn(scope)
-            await database_sync_to_async(_nothing)()  # which gives the connection to the database back
+            await let_go(request)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._turns.take(person)
@@ -68,7 +66,3 @@ def line() -> Line:
 def _person_of(request: HttpRequest) -> str:
     persons: tuple[str, ...] = getattr(request, "persons", ())
     return persons[-1] if persons else str(request.META.get("REMOTE_ADDR", ""))
-
-
-def _nothing() -> None:
-    pass

@@ -91,5 +91,5 @@ async def _made(file: StoredFile) -> int:
         crc32, length = zlib.crc32(block, crc32), length + len(block)
     if length != file.size:
         raise StorageUnavailableError("the stored file is not as long as it was")
-    await StoredFile.objects.filter(pk=file.pk, crc32=None).aupdate(crc32=crc32)
+    await database_sync_to_async(StoredFile.objects.filter(pk=file.pk, crc32=None).update)(crc32=crc32)
     return crc32

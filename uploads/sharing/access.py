@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from uploads import services, tokens
 from uploads.errors import Gone, Unauthorized
 from uploads.models import Batch, StoredFile
-from uploads.people import Caller, bearer_token, caller_of
+from uploads.people import Caller, bearer_token, caller_of, has_token
 from uploads.sharing import counting, rules, unlocking
 from uploads.sharing.counting import REVOKED, USED_UP, Counted, Wanted
 from uploads.states import Status
@@ -231,7 +231,7 @@ async def admit(request: HttpRequest, subject: StoredFile | Batch) -> Access:
 
 async def _with_batch(subject: StoredFile | Batch) -> None:
     if isinstance(subject, StoredFile) and subject.batch_id and not StoredFile.batch.is_cached(subject):
-        subject.batch = await Batch.objects.aget(pk=subject.batch_id)
+        subject.batch = await database_sync_to_async(Batch.objects.get)(pk=subject.batch_id)
 
 
 async def _is_sender(request: HttpRequest, caller: Caller, subject: StoredFile | Batch) -> bool:
@@ -242,7 +242,7 @@ async def _is_sender(request: HttpRequest, caller: Caller, subject: StoredFile |
         return False
     if isinstance(subject, StoredFile):
         return services.token_matches(subject, token)
-    return await subject.files.filter(token_digest=tokens.digest(token)).aexists()
+    return await database_sync_to_async(has_token)(subject, token)
 
 
 def _lock_of(subject: StoredFile | Batch) -> str:

@@ -1,8 +1,9 @@
 """What a request asks of the share controls, with its passwords hashed: they go no further than here."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from uploads import doors
@@ -13,10 +14,10 @@ from uploads.sharing.controls import Change
 from uploads.sharing.wishes import NONE, Wishes
 
 # Each different one takes a large part of a second of a processor; the same is hashed once.
-MOST_PASSWORDS = 20
+MOST_PASSWORDS = 3
 
 
-async def wishes_of(asked: Iterable[ControlsIn], person: str) -> list[Wishes]:
+async def wishes_of(request: HttpRequest, asked: Iterable[ControlsIn], person: str) -> list[Wishes]:
     """The wishes for each of these files and batches, which this person announces together.
 
     Raises `RateLimited`, and `InvalidRequest` for too many different passwords.
@@ -27,7 +28,7 @@ async def wishes_of(asked: Iterable[ControlsIn], person: str) -> list[Wishes]:
         raise InvalidRequest(
             "password", _("A batch can have at most %(most)d different passwords.") % {"most": MOST_PASSWORDS}
         )
-    hashes = {password: await _hash_of(password, person) for password in different}
+    hashes = await _hashes_of(request, different, person)
     return [
         Wishes(hashes[one.password] if one.password else "", one.max_downloads, one.expires_in)
         if one.password or one.max_downloads or one.expires_in
@@ -36,15 +37,19 @@ async def wishes_of(asked: Iterable[ControlsIn], person: str) -> list[Wishes]:
     ]
 
 
-async def change_of(asked: ChangeIn, person: str) -> Change:
+async def change_of(request: HttpRequest, asked: ChangeIn, person: str) -> Change:
     """What is to be changed: what the request names, no more. Raises `RateLimited`."""
     named = asked.model_fields_set
     fields: dict[str, Any] = {name: getattr(asked, name) for name in ("max_downloads", "expires_in") if name in named}
     if "password" in named:
-        fields["password_hash"] = await _hash_of(asked.password, person) if asked.password else ""
+        hashes = await _hashes_of(request, [asked.password] if asked.password else [], person)
+        fields["password_hash"] = hashes[asked.password] if asked.password else ""
     return Change(fields, asked.revoked if "revoked" in named else None)
 
 
-async def _hash_of(password: str, person: str) -> str:
-    await doors.count_password(person)
-    return await passwords.hash_of(password, person)
+async def _hashes_of(request: HttpRequest, different: Collection[str], person: str) -> dict[str, str]:
+    if not different:
+        return {}
+    for _password in different:
+        await doors.count_password(person)
+    return await passwords.hashes_of(request, different, person)

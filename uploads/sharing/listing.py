@@ -54,7 +54,7 @@ async def view_of(request: HttpRequest, access: Access) -> View:
     if not named:
         return View(False, False)
     rows = StoredFile.objects.filter(batch=access.subject.pk, pk__in=named).exclude(password_hash="")
-    files = [file async for file in rows.only("password_hash")]
+    files = await database_sync_to_async(list)(rows.only("password_hash"))
     return View(False, False, frozenset(file.pk for file in files if _is_unlocked(request, file)))
 
 

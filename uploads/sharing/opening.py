@@ -28,7 +28,7 @@ async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: st
     await guess.count()
     try:
         is_possible = 0 < len(password) <= rules.LONGEST_PASSWORD
-        is_right = is_possible and await passwords.is_right(password, access.lock, person)
+        is_right = is_possible and await passwords.is_right(request, password, access.lock, person)
     except RateLimited:
         await guess.take_back()
         raise

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from uploads import waiting as waiting_module
 from uploads.delivery import line as module
 from uploads.delivery.lasting import HELD, TURN
 from uploads.delivery.line import Line
@@ -50,7 +51,7 @@ async def waiting(line: Line, *persons: str) -> list[tuple[Asking, "asyncio.Task
 
 @pytest.fixture(autouse=True)
 def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "database_sync_to_async", lambda function: _do_nothing)
+    monkeypatch.setattr(waiting_module, "free_connection", _do_nothing)
 
 
 async def _do_nothing() -> None:

@@ -15,7 +15,7 @@ from uploads.qr import qr_code
 from uploads.shared import kind_in_words, readable_name
 from uploads.states import Status
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # what a page is of is read through the pool of connections
 
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\son\w+\s*=|\sstyle\s*=|javascript:", re.IGNORECASE)
 

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
+from django.http import HttpRequest
 from django.test import AsyncClient
 from django.utils import timezone
 
@@ -24,6 +25,7 @@ from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests
 from uploads.tests.sharing_rig import SECRET, SENDER, TOKEN, batch, got, hashed, visitor, whole_file
+from uploads.waiting import Waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 API = "/api/v1"
@@ -122,8 +124,8 @@ async def test_nothing_that_is_kept_of_a_request_lets_its_password_be_guessed_fa
 
 async def test_a_person_sets_so_many_passwords_a_minute(async_client: AsyncClient, settings: Any) -> None:
     settings.RATE_INITIATE_PER_MINUTE = 600
-    files = [{"filename": "a", "size": 1, "password": f"{number}"} for number in range(20)]
-    for _ in range(3):
+    files = [{"filename": "a", "size": 1, "password": f"{number}"} for number in range(3)]
+    for _ in range(20):
         await call(async_client, "post", INITIATE_BATCH, {"files": files})
     refused = await call(async_client, "post", INITIATE, files[0], 429)
     assert refused["code"] == "rate_limited"
@@ -405,7 +407,7 @@ async def test_a_guess_that_was_never_tried_does_not_count(monkeypatch: pytest.M
     file = await whole_file(password_hash=hashed())
     [person] = await people(1)
     with monkeypatch.context() as crowded:
-        crowded.setattr(passwords, "MOST_WAITING", 0)
+        crowded.setattr(passwords, "_waiters", Waiters(most=0))
         assert [await guess(f"files/{file.pk}", person, SECRET) for _ in range(2)] == [429, 429]
     assert await guess(f"files/{file.pk}", person, SECRET) == 200
 
@@ -450,9 +452,9 @@ async def test_a_browser_keeps_no_more_unlockings_than_servers_take_in_a_header(
 
 
 async def test_no_crowd_keeps_the_machine_busy_with_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "MOST_WAITING", 2)
-    file = await whole_file(password_hash=hashed())
-    guesses = [passwords.is_right("x", file.password_hash, f"address:192.0.2.{number}") for number in range(5)]
+    monkeypatch.setattr(passwords, "_waiters", Waiters(most=2))
+    file, request = await whole_file(password_hash=hashed()), HttpRequest()
+    guesses = [passwords.is_right(request, "x", file.password_hash, f"address:192.0.2.{n}") for n in range(5)]
     answers = await asyncio.gather(*guesses, return_exceptions=True)
     assert answers.count(False) == 2
     assert [type(error).__name__ for error in answers if error is not False] == ["RateLimited"] * 3

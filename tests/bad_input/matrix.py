@@ -14,7 +14,8 @@ from tests.bad_input.http import Answer
 
 WIRE = Path(__file__).parents[2] / "docs" / "wire.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\d+|–) \| (\d+|–|stays open) \| (yes|no|) ?\|")
-AT_ONCE = 8
+AT_ONCE = 2  # as many batches or passwords of one person as may wait
+SOCKETS_AT_ONCE = 8
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "retryable", "retry_after"}
 
 NO_REQUEST = "no request"  # what is no HTTP at all: the server's own 400 or 431, or just a closed connection
@@ -93,14 +94,17 @@ def _faults_of_problem(answer: Answer, code: str) -> str | None:
 
 
 async def all_cells(
-    surface: str, cells: Iterable[tuple[str, Any]], try_one: Callable[[Any], Awaitable[str | None]]
+    surface: str,
+    cells: Iterable[tuple[str, Any]],
+    try_one: Callable[[Any], Awaitable[str | None]],
+    at_once: int = AT_ONCE,
 ) -> None:
     """Try every cell, some at a time, and fail with the list of those that are wrong.
 
     A cell is its name and what `try_one` needs; that returns what is wrong, or None.
     """
     __tracebackhide__ = True
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(at_once)
 
     async def judged(name: str, cell: Any) -> str | None:
         async with room:

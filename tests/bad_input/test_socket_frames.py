@@ -9,7 +9,7 @@ from devtools.client import Client
 from devtools.raw_socket import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, Ending, Socket, frame
 from devtools.server_process import ServerProcess
 from tests.bad_input.conftest import Treasure, slots_are_free
-from tests.bad_input.matrix import all_cells
+from tests.bad_input.matrix import SOCKETS_AT_ONCE, all_cells
 from tests.bad_input.sockets import DATA, Scene, brought_to
 
 MIB = 1024 * 1024
@@ -82,7 +82,7 @@ async def test_a_broken_frame_ends_the_connection_and_not_the_upload(
                 return f"closed with {heard}"
             return await scene.is_stored_as_before()
 
-    await all_cells("frames", BROKEN_FRAMES.items(), fault_of)
+    await all_cells("frames", BROKEN_FRAMES.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_an_odd_frame_that_is_allowed_changes_nothing(
@@ -93,7 +93,7 @@ async def test_an_odd_frame_that_is_allowed_changes_nothing(
             await scene.socket.send(data)
             return await goes_on(scene)
 
-    await all_cells("frames", ALLOWED.items(), fault_of)
+    await all_cells("frames", ALLOWED.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 # --- binary frames that are whole, and wrong ---
@@ -120,7 +120,7 @@ async def test_bytes_at_the_wrong_time_or_too_many_of_them(
             await scene.socket.send(frame(BINARY, data))
             return await scene.refused_with(code) or await scene.is_as_it_was()
 
-    await all_cells("frames", cells.items(), fault_of)
+    await all_cells("frames", cells.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_text_for_bytes_is_refused_and_stored_as_nothing(
@@ -132,7 +132,7 @@ async def test_text_for_bytes_is_refused_and_stored_as_nothing(
             return await scene.refused_with("invalid_request") or await scene.is_as_it_was()
 
     texts = [DATA, b"45", b"x" * 1000, b"NDU=", b"\x00\x01"]
-    await all_cells("frames", ((repr(text[:20]), text) for text in texts), fault_of)
+    await all_cells("frames", ((repr(text[:20]), text) for text in texts), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_a_file_of_one_byte_frames_and_parts_ends_equal(
@@ -213,7 +213,7 @@ async def test_a_handshake_that_is_wrong_is_refused(server: ServerProcess, clien
         socket.abort()
         return None if socket.status in allowed else f"answered {socket.status}"
 
-    await all_cells("handshakes", REFUSED.items(), fault_of)
+    await all_cells("handshakes", REFUSED.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_an_odd_handshake_that_is_right_is_agreed_to_and_nothing_is_added(
@@ -233,7 +233,7 @@ async def test_an_odd_handshake_that_is_right_is_agreed_to_and_nothing_is_added(
         finally:
             socket.abort()
 
-    await all_cells("handshakes", AGREED.items(), fault_of)
+    await all_cells("handshakes", AGREED.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_no_slot_stays_behind(client: Client, treasure: Treasure) -> None:

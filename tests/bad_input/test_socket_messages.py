@@ -12,7 +12,7 @@ from devtools.client import Client
 from devtools.raw_socket import BINARY, TEXT, Ending, Socket, frame
 from devtools.server_process import ServerProcess
 from tests.bad_input.conftest import Bytes, Treasure, slots_are_free, started
-from tests.bad_input.matrix import all_cells
+from tests.bad_input.matrix import SOCKETS_AT_ONCE, all_cells
 from tests.bad_input.sockets import DATA, STAGES, Scene, brought_to
 from tests.bad_input.values import AS_JSON, COLUMNS, NO_JSON, SCALARS, body_with
 
@@ -82,7 +82,7 @@ async def test_what_is_no_message_is_refused_at_every_stage(
             await scene.socket.send(frame(TEXT, text.encode()))
             return await scene.refused_with("invalid_request") or await scene.is_stored_as_before()
 
-    await all_cells("socket messages", NO_MESSAGES.items(), fault_of)
+    await all_cells("socket messages", NO_MESSAGES.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_what_is_no_message_is_refused_in_line(one_slot: ServerProcess, in_line: Client) -> None:
@@ -91,7 +91,7 @@ async def test_what_is_no_message_is_refused_in_line(one_slot: ServerProcess, in
             await scene.socket.send(frame(TEXT, text.encode()))
             return await scene.refused_with("invalid_request")
 
-    await all_cells("socket messages", NO_MESSAGES.items(), fault_of)
+    await all_cells("socket messages", NO_MESSAGES.items(), fault_of, at_once=SOCKETS_AT_ONCE)
     slots = (await in_line.call("GET", "system/upload-status"))["concurrency_manager"]
     assert (slots["active_uploads"], slots["queued_uploads"], slots["violations"]) == (1, 0, 0)
 
@@ -107,7 +107,7 @@ async def test_what_is_no_message_is_refused_while_verifying_and_the_file_is_com
             success = await client.send(scene.upload, None)  # type: ignore[arg-type]  # there is nothing to send
             return None if success["sha256"] == DIGEST else f"ended with {success}"
 
-    await all_cells("socket messages", NO_MESSAGES.items(), fault_of)
+    await all_cells("socket messages", NO_MESSAGES.items(), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 # --- `start` ---
@@ -122,7 +122,7 @@ async def test_only_the_right_token_starts(server: ServerProcess, client: Client
             data = frame(TEXT, body_with({"type": '"start"'}, "token", value))
             return await refusal_of(scene, data, code)
 
-    await all_cells("start", ((column, column) for column in COLUMNS), fault_of)
+    await all_cells("start", ((column, column) for column in COLUMNS), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_another_uploads_token_starts_nothing(server: ServerProcess, client: Client, treasure: Treasure) -> None:
@@ -137,7 +137,7 @@ async def test_another_uploads_token_starts_nothing(server: ServerProcess, clien
             await scene.socket.say(type="start", token=token)
             return await scene.refused_with("unauthorized") or await scene.is_as_it_was()
 
-    await all_cells("start", ((token, token) for token in wrong), fault_of)
+    await all_cells("start", ((token, token) for token in wrong), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 IDS = [
@@ -162,7 +162,7 @@ async def test_any_id_is_accepted_and_not_found_after_the_start(
         finally:
             socket.abort()
 
-    await all_cells("start", ((id[:60], id) for id in IDS), fault_of)
+    await all_cells("start", ((id[:60], id) for id in IDS), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 # --- messages out of their order ---
@@ -222,7 +222,7 @@ async def test_a_message_out_of_its_order_has_the_code_of_its_stage(
             return await outcome_fault(scene, ORDER[stage][text])
 
     cells = [(f"{stage}: {text}", (stage, text)) for stage, texts in ORDER.items() for text in texts]
-    await all_cells("order", cells, fault_of)
+    await all_cells("order", cells, fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_in_line_only_cancel_is_allowed(one_slot: ServerProcess, in_line: Client) -> None:
@@ -236,7 +236,7 @@ async def test_in_line_only_cancel_is_allowed(one_slot: ServerProcess, in_line: 
                 return await scene.refused_with("invalid_request")
             return await outcome_fault(scene, "cancelled")
 
-    await all_cells("order", ((what, what) for what in data), fault_of)
+    await all_cells("order", ((what, what) for what in data), fault_of, at_once=SOCKETS_AT_ONCE)
     slots = (await in_line.call("GET", "system/upload-status"))["concurrency_manager"]
     assert (slots["active_uploads"], slots["queued_uploads"], slots["violations"]) == (1, 0, 0)
 
@@ -262,7 +262,7 @@ async def test_while_verifying_nothing_more_can_be_said_but_cancel(slow_verifier
             success = await client.send(scene.upload, None)  # type: ignore[arg-type]  # the file is completed
             return None if success["sha256"] == DIGEST else f"ended with {success}"
 
-    await all_cells("order", ((what, what) for what in expected), fault_of)
+    await all_cells("order", ((what, what) for what in expected), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_what_follows_a_finish_at_once_changes_nothing_of_a_completed_file(
@@ -290,7 +290,7 @@ async def test_what_follows_a_finish_at_once_changes_nothing_of_a_completed_file
             success = await client.send(scene.upload, Bytes(DATA))
             return None if success["sha256"] == DIGEST else f"ended with {success}"
 
-    await all_cells("order", ((what, what) for what in after), fault_of)
+    await all_cells("order", ((what, what) for what in after), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 # --- fields ---
@@ -308,7 +308,7 @@ async def test_an_offset_is_a_whole_number(server: ServerProcess, client: Client
             await scene.socket.send(data)
             return await (goes_on_resumed(scene) if column == "one" else goes_on(scene))
 
-    await all_cells("fields", ((column, column) for column in COLUMNS), fault_of)
+    await all_cells("fields", ((column, column) for column in COLUMNS), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def goes_on_resumed(scene: Scene) -> str | None:
@@ -328,7 +328,7 @@ async def test_a_digest_is_64_lower_case_digits(server: ServerProcess, client: C
                 return await scene.refused_with("checksum_mismatch")
             return await outcome_fault(scene, "success")
 
-    await all_cells("fields", ((column, column) for column in COLUMNS), fault_of)
+    await all_cells("fields", ((column, column) for column in COLUMNS), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_unknown_fields_are_ignored(server: ServerProcess, client: Client, treasure: Treasure) -> None:
@@ -340,7 +340,7 @@ async def test_unknown_fields_are_ignored(server: ServerProcess, client: Client,
             await scene.socket.send(frame(TEXT, body_with({"type": '"finish"'}, "unknown", value)))
             return await outcome_fault(scene, "success")
 
-    await all_cells("fields", ((column, column) for column in AS_JSON), fault_of)
+    await all_cells("fields", ((column, column) for column in AS_JSON), fault_of, at_once=SOCKETS_AT_ONCE)
 
 
 async def test_no_slot_stays_behind(client: Client, slow_verifier: ServerProcess, treasure: Treasure) -> None:

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from uploads.delivery.lasting import end_turn
 from uploads.errors import RateLimited
 
-MOST, EACH = 30, 2
+MOST, EACH = 64, 8
 RETRY_SECONDS = 10
 
 

@@ -538,7 +538,7 @@ async def test_a_file_with_its_own_password_tells_an_open_batch_no_more_than_fou
     page = (await async_client.get(f"/b/{whole.pk}")).content.decode()
     assert "own.txt" not in page
     assert "A file with a password of its own" in page
-    assert "777" not in page
+    assert "777 B" not in page
 
 
 async def test_in_a_batch_a_withdrawn_file_shows_nothing_and_a_used_up_one_says_so(async_client: AsyncClient) -> None:

@@ -32,6 +32,12 @@ class Group:
 
 SIDE_BY_SIDE = 3
 MANY_SERVERS = ["tests/bad_input", "tests/workers", "tests/emulator", "tests/deploy"]
+HARDSHIP = [
+    *("tests/test_commands.py", "tests/test_floods.py", "tests/test_load.py", "tests/test_rude_company.py"),
+    *(f"tests/test_faults_{of}.py" for of in ("database", "disk", "process")),
+    *("tests/test_slow_clients.py", "tests/test_drive_loss.py"),
+    *(f"tests/test_{kind}trials.py" for kind in ("", "drive_", "zip_", "download_")),
+]
 UPLOADING = [f"tests/browser/test_{part}.py" for part in ("upload_page", "upload_protocol", "batches", "batch_answers")]
 
 
@@ -42,14 +48,15 @@ def without(parts: list[str]) -> list[str]:
 
 # The longest first, so that none of those that run side by side is left with a long one in the end.
 GROUPS = [
-    Group(
-        "the whole program, on SQLite",
-        ["tests", "--ignore=tests/browser", *without(MANY_SERVERS)],
-        needs=("postgresql", "redis"),
-    ),
+    Group("bad input, several workers, the emulator, deployment", MANY_SERVERS, needs=("postgresql", "redis")),
     # Playwright leaves an event loop behind that later asynchronous tests trip over: processes of their own.
     Group("the upload page, in Chromium", UPLOADING, needs=("chromium",)),
-    Group("bad input, several workers, the emulator, deployment", MANY_SERVERS, needs=("postgresql", "redis")),
+    Group("faults, floods and trials", HARDSHIP, needs=("postgresql", "redis")),
+    Group(
+        "the rest of the whole program, on SQLite",
+        ["tests", "--ignore=tests/browser", *without([*MANY_SERVERS, *HARDSHIP])],
+        needs=("postgresql", "redis"),
+    ),
     Group("the other pages, in Chromium", ["tests/browser", *without(UPLOADING)], needs=("chromium",)),
     Group("each app, on SQLite", ["directdrivex", "uploads", "quotas", "monitoring"], needs=("postgresql", "redis")),
     Group(

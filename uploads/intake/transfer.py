@@ -145,7 +145,7 @@ class Transfer:
 
     def resume(self, offset: int) -> bool:
         """The client goes on from `offset`; False, and no change, where that is not the offset it was told last."""
-        if not self._dropping or self._waiting or offset != self.partial.offset:
+        if not self._dropping or self._waiting or offset != self.told:
             return False
         self._dropping = False
         self._go_on_from(offset)

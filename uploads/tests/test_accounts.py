@@ -40,6 +40,7 @@ def test_somebody_with_an_account_signs_in_and_is_named_on_the_pages(client: Cli
     assert client.get("/api/v1/upload/quota-info").json()["audience"] == "registered"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_signing_out_takes_a_button_and_no_link(client: Client, asha: User) -> None:
     sign_in(client)
     assert client.get(LOGOUT).status_code == 405
@@ -154,6 +155,7 @@ def test_sign_ins_are_counted_by_address(rf: Any, peer: str, address: str) -> No
     assert people.client_address(rf.get("/", REMOTE_ADDR=peer)) == address
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_password_is_changed_by_who_knows_the_old_one(client: Client, asha: User) -> None:
     assert client.get(PASSWORD)["Location"] == f"{LOGIN}?next={PASSWORD}"
     sign_in(client)

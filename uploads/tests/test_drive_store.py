@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import time
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from uploads.storage.base import (
     StorageUnavailableError,
 )
 from uploads.storage.gdrive.errors import DriveChangedError, DriveRefusedError, DriveStalledError
+from uploads.storage.gdrive.partial import DrivePartial
 from uploads.storage.gdrive.store import DriveStore
 from uploads.tests.drive_store_rig import QUICK, SEAL, FixedAccounts, MemorySessions, drive_store
 
@@ -116,6 +118,23 @@ async def test_half_a_chunk_that_was_kept_is_believed(rig: Rig) -> None:
     [(offset, reason)] = rig.rewinds
     assert offset % (256 * KIB) == 0
     assert reason == "storage_unavailable"
+
+
+async def test_a_rewind_names_what_is_known_when_it_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digests may be behind Drive when a chunk breaks, and are not any more when the sender hears of it."""
+    hash_at_once = DrivePartial._hash
+
+    def hash_late(partial: DrivePartial, *arguments: Any) -> None:
+        time.sleep(0.3)
+        hash_at_once(partial, *arguments)
+
+    monkeypatch.setattr(DrivePartial, "_hash", hash_late)
+    rig.emulator.add_fault("short", at=MIB + 700 * KIB)
+    upload = await rig.store.open(rig.key, SIZE)
+    with pytest.raises(RewindError) as rewind:
+        await upload.append([rig.data])
+    assert rewind.value.offset == upload.offset > 0
+    await upload.close()
 
 
 async def test_a_session_that_has_gone_begins_anew_from_nothing(rig: Rig) -> None:

@@ -137,11 +137,14 @@ class DrivePartial(PartialObject):
         try:
             for block in blocks:
                 await self._send(memoryview(block))
-        except StorageError:
+        except StorageError as failure:
             # What Drive has is known, or cannot be had: the sender goes on from there.
             await hashing
             self._unsure = self._chunk is not None
             self._given = self.offset
+            if isinstance(failure, RewindError):
+                # The digests were behind when it was raised, and are not any more.
+                raise RewindError(self.offset, failure.reason) from failure
             raise
         await hashing
         self._unsure = False

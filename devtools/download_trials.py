@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import psutil
 
 from devtools.client import Client, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
 from devtools.faulty_server import FaultyServer
-from devtools.server_process import ServerProcess
+from devtools.promises import TrialFailedError, expect, nothing_is_open
 
 MIB = 1024 * 1024
 LARGEST, MOST_BREAKS = 32 * MIB, 8
@@ -38,15 +37,6 @@ DRIVE_FAULTS: list[dict[str, Any]] = [
     {"fault": "status", "status": 401},
     {"fault": "status", "status": 403, "reason": "userRateLimitExceeded"},
 ]
-
-
-class DownloadTrialFailedError(Exception):
-    """A promise was broken; the message says which."""
-
-
-def expect(true: bool, promise: str) -> None:
-    if not true:
-        raise DownloadTrialFailedError(promise)
 
 
 @dataclass(frozen=True)
@@ -127,7 +117,7 @@ Strike = Callable[[Break, Download], Awaitable[None]]
 
 
 async def one_trial(client: Client, size: int, seed: int, breaks: list[Break], strike: Strike, totals: Totals) -> None:
-    """Send a file, and take it as the breaks have it. Raises `DownloadTrialFailedError`."""
+    """Send a file, and take it as the breaks have it. Raises `TrialFailedError`."""
     source = PatternSource(size, seed)
     upload = await client.initiate("trial.bin", size)
     await client.send(upload, source, patience=PATIENCE_SECONDS)
@@ -147,17 +137,8 @@ async def one_trial(client: Client, size: int, seed: int, breaks: list[Break], s
     totals.requests += download.requests
 
 
-async def nothing_is_open(server: ServerProcess) -> None:
-    """No file of the storage is open for a client that has gone."""
-    storage = str(server.data_dir / "storage")
-    deadline = time.monotonic() + CLOSE_SECONDS
-    while files := [file.path for file in psutil.Process(server.pid).open_files() if file.path.startswith(storage)]:
-        expect(time.monotonic() < deadline, f"the server still has {files} open")
-        await asyncio.sleep(0.05)
-
-
 async def run(server: FaultyServer, client: Client, trials: int, seed: int) -> Totals:
-    """So many trials by chance, from disk. Raises `DownloadTrialFailedError`."""
+    """So many trials by chance, from disk. Raises `TrialFailedError`."""
 
     async def kill() -> None:
         await asyncio.to_thread(server.kill)
@@ -175,12 +156,12 @@ async def run(server: FaultyServer, client: Client, trials: int, seed: int) -> T
 
     async with client:
         totals = await _tried(client, trials, seed, ("drop", "drop", "broken disk", "kill"), strike)
-    await nothing_is_open(server)
+    await nothing_is_open(server, within=CLOSE_SECONDS)
     return totals
 
 
 async def run_on_drive(site: Site, trials: int, seed: int) -> Totals:
-    """So many trials by chance, from Drive. Raises `DownloadTrialFailedError`."""
+    """So many trials by chance, from Drive. Raises `TrialFailedError`."""
 
     async def kill() -> None:
         await asyncio.to_thread(site.server.kill)
@@ -206,7 +187,7 @@ async def _tried(client: Client, trials: int, seed: int, kinds: tuple[str, ...],
         try:
             await one_trial(client, size, seed_of_file, breaks, strike, totals)
         except Exception as failure:
-            raise DownloadTrialFailedError(
+            raise TrialFailedError(
                 f"download {number + 1} failed by {failure!r}; {size} bytes, seed {seed_of_file}, {breaks}"
             ) from failure
     return totals

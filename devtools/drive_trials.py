@@ -13,6 +13,7 @@ from typing import Any
 
 from devtools.client import Client, PatternSource, Refused, Upload, sha256_of
 from devtools.drive_site import Site
+from devtools.promises import TrialFailedError, expect
 
 MIB = 1024 * 1024
 LARGEST = 24 * MIB
@@ -30,15 +31,6 @@ STATUSES: list[dict[str, Any]] = [
     {"status": 403, "reason": "storageQuotaExceeded"},
     {"status": 403, "reason": "dailyLimitExceeded"},
 ]
-
-
-class DriveTrialFailedError(Exception):
-    """A promise was broken; the message says which."""
-
-
-def expect(true: bool, promise: str) -> None:
-    if not true:
-        raise DriveTrialFailedError(promise)
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ class Kills:
 
 
 async def one_trial(site: Site, client: Client, plan: Plan, totals: Totals) -> None:
-    """Send the files while all of it happens, and check all that must hold. Raises `DriveTrialFailedError`."""
+    """Send the files while all of it happens, and check all that must hold. Raises `TrialFailedError`."""
     sources = [PatternSource(size, plan.seed + number) for number, size in enumerate(plan.sizes)]
     uploads = [await client.initiate("trial.bin", size) for size in plan.sizes]
     faults = [site.emulator.add_fault(**fault) for fault in plan.faults]
@@ -198,7 +190,7 @@ async def expect_true_end(site: Site, client: Client, upload: Upload, source: Pa
 
 
 async def run(site: Site, trials: int, seed: int) -> Totals:
-    """So many trials by chance. Raises `DriveTrialFailedError`."""
+    """So many trials by chance. Raises `TrialFailedError`."""
     random_, totals = random.Random(seed), Totals()
     async with Client(site.server.url) as client:
         for number in range(trials):
@@ -207,7 +199,7 @@ async def run(site: Site, trials: int, seed: int) -> Totals:
 
 
 async def kill_again_and_again(site: Site, times: int, seed: int) -> Totals:
-    """A file for each kill, which comes anywhere in it; nothing else happens. Raises `DriveTrialFailedError`."""
+    """A file for each kill, which comes anywhere in it; nothing else happens. Raises `TrialFailedError`."""
     random_, totals = random.Random(seed), Totals()
     async with Client(site.server.url) as client:
         for number in range(times):
@@ -222,7 +214,7 @@ async def numbered(site: Site, client: Client, plan: Plan, totals: Totals, numbe
     try:
         await one_trial(site, client, plan, totals)
     except Exception as failure:
-        raise DriveTrialFailedError(f"trial {number + 1} on Drive failed by {failure!r}; {plan}") from failure
+        raise TrialFailedError(f"trial {number + 1} on Drive failed by {failure!r}; {plan}") from failure
     print(f"trial {number + 1} on Drive: {_shown(plan.faults)}, {len(plan.kills)} kills", flush=True)
 
 

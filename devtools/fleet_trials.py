@@ -27,6 +27,7 @@ from devtools.load.__main__ import run as run_people
 from devtools.load.plan import Options
 from devtools.load.tally import Tally, percentiles
 from devtools.postgres import PrivatePostgres
+from devtools.promises import TrialFailedError, expect
 from devtools.redis import PrivateRedis
 from devtools.server_process import ROOT, ServerProcess, prepare, program_environment
 from uploads.slots.scripts import HASH_TAG
@@ -38,15 +39,6 @@ CALM_SECONDS = 60.0  # after the last blow: slots of workers that are gone lapse
 
 SLOT_LINE = re.compile(r"^(\S+Z) .*?slot_(held|let_go)\b(.*)$", re.MULTILINE)
 VALUE = re.compile(r"(\w+)=(\S+)")
-
-
-class FleetTrialFailedError(Exception):
-    """A promise was broken; the message says which."""
-
-
-def expect(true: bool, promise: str) -> None:
-    if not true:
-        raise FleetTrialFailedError(promise)
 
 
 @dataclass(frozen=True)
@@ -140,7 +132,7 @@ class Fleet:
         return psutil.Process(self.server.pid).children()
 
     def command(self, *words: str) -> str:
-        """What one of the program's own commands prints. Raises `FleetTrialFailedError` where it ends with a fault."""
+        """What one of the program's own commands prints. Raises `TrialFailedError` where it ends with a fault."""
         environment = program_environment({"DATA_DIR": str(self.folder), **self.environment, "LOG_LEVEL": "warning"})
         done = subprocess.run(
             [sys.executable, "manage.py", *words], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -209,7 +201,7 @@ async def strike(fleet: Fleet, random_: random.Random, totals: Totals) -> None:
 
 
 async def look_into_redis(fleet: Fleet, totals: Totals) -> None:
-    """Read how many hold a slot, in all and of each person, until cancelled. Raises `FleetTrialFailedError`."""
+    """Read how many hold a slot, in all and of each person, until cancelled. Raises `TrialFailedError`."""
     size = fleet.size
     async with redis.asyncio.Redis.from_url(fleet.redis.url) as client:
         while True:
@@ -253,7 +245,7 @@ def most_held(log: str, gone: list[Gone]) -> int:
 
 
 async def run(fleet: Fleet, seed: int) -> Totals:
-    """Let the crowd come while the blows fall, and check all that must hold. Raises `FleetTrialFailedError`."""
+    """Let the crowd come while the blows fall, and check all that must hold. Raises `TrialFailedError`."""
     size, totals, random_ = fleet.size, Totals(), random.Random(seed)
     options = Options(
         url=fleet.server.url,
@@ -323,7 +315,7 @@ def fleet_of(folder: Path, size: Size) -> Iterator[Fleet]:
     fleet = Fleet(folder, size)
     try:
         yield fleet
-    except FleetTrialFailedError:
+    except TrialFailedError:
         print(fleet.server.text()[-6000:])
         raise
     finally:

@@ -23,17 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from devtools import blows, download_trials, drive_trials, fleet_trials, wire_model, zip_trials
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
-from devtools.drive_trials import DriveTrialFailedError
 from devtools.faulty_server import FaultyServer
 from devtools.postgres import PrivatePostgres
+from devtools.promises import TrialFailedError, expect, open_files
 from devtools.server_process import ROOT, prepare, program_environment
-from devtools.zip_trials import ZipTrialFailedError
 
 MIB = 1024 * 1024
 LARGEST = 48 * MIB
@@ -41,15 +38,6 @@ MOST_FILES, MOST_BLOWS = 6, 3
 TALKS_A_TRIAL = 5
 SETTLE_SECONDS = 30.0  # slots of connections that a kill cut off lapse in this time at the latest
 SETTINGS = {"SECRET_KEY": "trials", "LOG_LEVEL": "warning", "SLOT_LEASE_SECONDS": "6"}
-
-
-class TrialFailedError(Exception):
-    """A promise was broken; the message says which."""
-
-
-def expect(true: bool, promise: str) -> None:
-    if not true:
-        raise TrialFailedError(promise)
 
 
 @dataclass
@@ -171,11 +159,6 @@ def files_of(server: FaultyServer, upload: Upload) -> list[Path]:
     return [path for path in server.data_dir.rglob("*") if path.is_file() and upload.file_id in path.name]
 
 
-def open_files(server: FaultyServer) -> list[str]:
-    storage = str(server.data_dir / "storage")
-    return [file.path for file in psutil.Process(server.pid).open_files() if file.path.startswith(storage)]
-
-
 async def expect_all_slots_free(client: CutClient) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
@@ -278,16 +261,6 @@ async def happen(outages: Sequence[Outage], grounds: Sequence[Field]) -> Totals:
     return totals
 
 
-FAILURES = (
-    TrialFailedError,
-    DriveTrialFailedError,
-    ZipTrialFailedError,
-    download_trials.DownloadTrialFailedError,
-    fleet_trials.FleetTrialFailedError,
-    AssertionError,
-)
-
-
 def main() -> int:
     trials = int(os.environ.get("TRIALS", "20"))
     seed = int(os.environ.get("SEED") or time.time())
@@ -340,7 +313,7 @@ def main() -> int:
             with fleet_trials.fleet_of(Path(data, "fleet"), fleet_trials.LONG) as fleet:
                 crowd = asyncio.run(fleet_trials.run(fleet, seed))
                 print(f"a crowd on {fleet.size.workers} workers came to its end, all equal: {crowd}", flush=True)
-    except FAILURES as failure:
+    except (TrialFailedError, AssertionError) as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1
     print(f"{trials} trials with SEED={seed}: all equal, in {time.monotonic() - begun:.0f} s")

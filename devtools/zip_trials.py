@@ -9,17 +9,16 @@ import errno
 import hashlib
 import io
 import random
-import time
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import psutil
 
 from devtools.client import Client, PatternSource, Upload, sha256_of
 from devtools.faulty_server import FaultyServer
+from devtools.promises import TrialFailedError, expect, nothing_is_open
 
 MIB = 1024 * 1024
 LARGEST, MOST_FILES, MOST_BREAKS = 16 * MIB, 40, 6
@@ -28,15 +27,6 @@ NAMES = ("a.txt", "A.TXT", "फ़ाइल.pdf", "😀.jpg", "nul", "end. ", "S
 FOLDERS = ("", "", "photos/2026", "Photos/2026", "यात्रा")
 READ_AT_ONCE = 64 * 1024
 CLOSE_SECONDS = 30.0
-
-
-class ZipTrialFailedError(Exception):
-    """A promise was broken; the message says which."""
-
-
-def expect(true: bool, promise: str) -> None:
-    if not true:
-        raise ZipTrialFailedError(promise)
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ def drawn(random_: random.Random) -> Plan:
 
 
 async def one_trial(server: FaultyServer, client: Client, plan: Plan, totals: Totals) -> None:
-    """Send the files, and take their ZIP as the plan has it. Raises `ZipTrialFailedError`."""
+    """Send the files, and take their ZIP as the plan has it. Raises `TrialFailedError`."""
     random_ = random.Random(plan.seed)
     sources = [PatternSource(size, plan.seed + number) for number, size in enumerate(plan.sizes)]
     files = [{"filename": random_.choice(NAMES), "path": random_.choice(FOLDERS), "size": size} for size in plan.sizes]
@@ -93,7 +83,7 @@ async def one_trial(server: FaultyServer, client: Client, plan: Plan, totals: To
     if len(download.received) < len(whole):
         await download.to_the_end()
     expect(bytes(download.received) == whole, "what came in parts differs from what came at once")
-    await nothing_is_open(server)
+    await nothing_is_open(server, within=CLOSE_SECONDS)
     await client.call("DELETE", f"files/{batch.uploads[0].file_id}", token=batch.uploads[0].token)
     await another_zip_begins_anew(client, path, etag, batch.uploads)
     for upload in batch.uploads[1:]:
@@ -191,15 +181,8 @@ async def another_zip_begins_anew(client: Client, path: str, etag: str, uploads:
         expect(len(archive.namelist()) == len(uploads), "a deleted file is in the ZIP")
 
 
-async def nothing_is_open(server: FaultyServer) -> None:
-    storage, deadline = str(server.data_dir / "storage"), time.monotonic() + CLOSE_SECONDS
-    while files := [file.path for file in psutil.Process(server.pid).open_files() if file.path.startswith(storage)]:
-        expect(time.monotonic() < deadline, f"the server still has {files} open")
-        await asyncio.sleep(0.05)
-
-
 async def run(server: FaultyServer, client: Client, trials: int, seed: int) -> Totals:
-    """So many trials by chance, one after the other. Raises `ZipTrialFailedError`."""
+    """So many trials by chance, one after the other. Raises `TrialFailedError`."""
     random_, totals = random.Random(seed), Totals()
     async with client:
         for number in range(trials):
@@ -207,6 +190,6 @@ async def run(server: FaultyServer, client: Client, trials: int, seed: int) -> T
             try:
                 await one_trial(server, client, plan, totals)
             except Exception as failure:
-                raise ZipTrialFailedError(f"trial {number + 1} of ZIPs failed by {failure!r}; {plan}") from failure
+                raise TrialFailedError(f"trial {number + 1} of ZIPs failed by {failure!r}; {plan}") from failure
             print(f"trial {number + 1} of ZIPs: {', '.join(one.kind for one in plan.breaks)}", flush=True)
     return totals

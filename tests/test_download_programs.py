@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pytest
 from devtools import machine
 from devtools.client import Client, FileSource, PatternSource, Source, Upload, sha256_of
 from devtools.server_process import ServerProcess
+from tests.programs import run
 
 MIB = 1024 * 1024
 SOURCE = PatternSource(24 * MIB + 7, seed=8)
@@ -52,15 +52,6 @@ async def sent_by(client: Client, name: str, source: Source) -> Sent:
 @pytest.fixture
 async def sent(client: Client) -> Sent:
     return await sent_by(client, NAME, SOURCE)
-
-
-async def run(*command: str, cwd: Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C.UTF-8"}
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out.decode()
-    return out.decode()
 
 
 async def test_curl_goes_on_takes_ranges_and_keeps_the_name(sent: Sent, tmp_path: Path) -> None:

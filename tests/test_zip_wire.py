@@ -3,9 +3,7 @@
 import asyncio
 import hashlib
 import io
-import os
 import random
-import subprocess
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import pytest
 from devtools import machine
 from devtools.client import Batch, Client, PatternSource, sha256_of
 from devtools.server_process import ServerProcess
+from tests.programs import run
 
 MIB = 1024 * 1024
 SIZES = [0, 1, 3 * MIB, 8 * MIB + 17, *[MIB] * 5, *[1000] * 20]
@@ -60,15 +59,6 @@ async def whole(client: Client, sent: Sent) -> bytes:
         data = await answer.read()
         assert len(data) == answer.content_length
         return data
-
-
-async def run(*command: str, cwd: Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C.UTF-8"}
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out.decode()
-    return out.decode()
 
 
 async def test_what_was_sent_comes_back_equal_file_by_file(client: Client, sent: Sent) -> None:

@@ -55,10 +55,13 @@ SECRETS_KEY_IS_DERIVED = not SECRETS_KEYS
 if SECRETS_KEY_IS_DERIVED:
     SECRETS_KEYS = [SECRET_KEY]  # in development; elsewhere a system check refuses to keep secrets by it
 
-# How often one person may announce files, and open sockets; None: as often as they like.
+# How often one person may announce files, open sockets, and ask for anything at all; None: as often as they like.
 _usual_rate = None if DEVELOPMENT else 600
 RATE_INITIATE_PER_MINUTE = env.integer("RATE_INITIATE_PER_MINUTE", _usual_rate, least=1, most=100_000)
 RATE_CONNECT_PER_MINUTE = env.integer("RATE_CONNECT_PER_MINUTE", _usual_rate, least=1, most=100_000)
+RATE_REQUESTS_PER_MINUTE = env.integer(
+    "RATE_REQUESTS_PER_MINUTE", None if DEVELOPMENT else 6000, least=1, most=1_000_000
+)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 ADMIN_EMAIL = env.text("ADMIN_EMAIL")
 ADMIN_PASSWORD = env.text("ADMIN_PASSWORD")

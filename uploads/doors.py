@@ -36,6 +36,8 @@ PATIENCE_SECONDS = 1.0
 # Guesses by one person; by one person at one lock, in a day; and by all at one lock.
 GUESSES_PER_MINUTE, GUESSES_AT_ONE_PER_DAY, GUESSES_AT_ONE_PER_MINUTE = 20, 100, 100
 PASSWORDS_PER_MINUTE = 60
+# So many bytes of an announcement count as one: a thousand files cost more time than one does.
+ANNOUNCED_AS_ONE = 64 * 1024
 BLOCKED = _("You have been blocked from this service. If you think that this is a mistake, please ask its operator.")
 
 # Of its own: it waits for nobody's database work, and nobody's waits for it.
@@ -100,6 +102,8 @@ class Known:
 known = Known()
 _redis = redis_host()
 rates: RateStore = SharedRateStore(_redis) if _redis else MemoryRateStore()
+# Asked before anything else, and by everything: so cheap a count must cost no question to Redis.
+requests_here: RateStore = MemoryRateStore()
 
 
 def _told(**_: Any) -> None:
@@ -134,9 +138,16 @@ async def refuse_blocked(*persons: str) -> None:
         raise error
 
 
-async def count_initiation(person: str) -> None:
-    """One more call that announces files, by this person. Raises `RateLimited`."""
-    await _count("initiate", person, settings.RATE_INITIATE_PER_MINUTE)
+async def count_request(person: str) -> None:
+    """One more request of any kind to this process, by this person. Raises `RateLimited`."""
+    limit = settings.RATE_REQUESTS_PER_MINUTE
+    if limit is not None and (wait := await requests_here.take(person, limit)):
+        raise RateLimited(retry_after=math.ceil(wait))
+
+
+async def count_initiation(person: str, length: int = 0) -> None:
+    """One more call that announces files, with a body of so many bytes, by this person. Raises `RateLimited`."""
+    await _count("initiate", person, settings.RATE_INITIATE_PER_MINUTE, cost=1 + length // ANNOUNCED_AS_ONE)
 
 
 async def count_handshake(person: str) -> None:
@@ -178,6 +189,6 @@ async def count_password(person: str) -> None:
     await _count("password", person, PASSWORDS_PER_MINUTE if settings.RATE_INITIATE_PER_MINUTE else None)
 
 
-async def _count(what: str, person: str, limit: int | None) -> None:
-    if limit is not None and (wait := await rates.take(f"{what} {person}", limit)):
+async def _count(what: str, person: str, limit: int | None, *, cost: int = 1) -> None:
+    if limit is not None and (wait := await rates.take(f"{what} {person}", limit, cost=cost)):
         raise RateLimited(retry_after=math.ceil(wait))

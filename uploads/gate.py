@@ -10,13 +10,14 @@ from typing import Any, cast
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.decorators import sync_and_async_middleware
 
 from quotas.rules import account_person, address_person
 from uploads import doors, links
-from uploads.errors import UploadError
+from uploads.errors import RateLimited, UploadError
 from uploads.people import refuse_foreign, user_of
 from uploads.problems import is_of_the_api, problem
 from uploads.waiting import free_connection
@@ -68,18 +69,33 @@ def _persons_of(request: HttpRequest) -> tuple[str, ...]:
 
 async def _refusal(request: HttpRequest) -> HttpResponseBase | None:
     path = request.path
-    if path in WATCHING or path.startswith(ALWAYS_OPEN):
+    if path in WATCHING:
         return None
     try:
-        await _knock(request)
+        await _count(request)
+        if not path.startswith(ALWAYS_OPEN):
+            await _knock(request)
     except UploadError as error:
         return _answer(request, error)
     return None
 
 
+def _address_of(request: HttpRequest) -> str:
+    return address_person(request.META.get("REMOTE_ADDR", "")).key
+
+
+async def _count(request: HttpRequest) -> None:
+    """Raises `RateLimited`."""
+    try:
+        await doors.count_request(_address_of(request))
+    except RateLimited:
+        request.user = AnonymousUser()  # whoever it is: a page that says no to a flood asks the database for nobody
+        raise
+
+
 async def _knock(request: HttpRequest) -> None:
     """Raise the reason why this request may not come in."""
-    persons = [address_person(request.META.get("REMOTE_ADDR", "")).key]
+    persons = [_address_of(request)]
     now_closed = await doors.known.get()
     is_initiation = request.method == "POST" and request.path in INITIATIONS
     # A download asks the door again with every block: an account may be the first to be blocked until it ends.
@@ -97,7 +113,7 @@ async def _knock(request: HttpRequest) -> None:
     if is_initiation:
         # Before it counts: another site's page must not use up its visitors' rate.
         refuse_foreign(request)
-        await doors.count_initiation(persons[-1])
+        await doors.count_initiation(persons[-1], len(request.body))
 
 
 def _is_call(request: HttpRequest) -> bool:

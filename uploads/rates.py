@@ -18,11 +18,11 @@ FORGOTTEN_AT_ONCE = 16
 class RateStore(Protocol):
     """Counts what persons do, each by a key, within a window of so many seconds: a key has the same one every time."""
 
-    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> float:
-        """Count one more for `key`, unless `limit` were counted in the window.
+    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS, *, cost: int = 1) -> float:
+        """Count one more for `key`, or one that is as good as `cost`, unless that is over `limit` in the window.
 
-        Returns 0 where it was counted, else the seconds after which the next one will be. What is refused does not
-        count, so that waiting so long is enough.
+        Returns 0 where it was counted, else the seconds after which it will be. What is refused does not count, so that
+        waiting so long is enough. What costs more than the limit costs the limit.
         """
         ...
 
@@ -51,11 +51,12 @@ class MemoryRateStore:
     def __len__(self) -> int:
         return sum(map(len, self._windows.values()))
 
-    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> float:
+    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS, *, cost: int = 1) -> float:
         now, times = self._clock(), self._times(key, window)
-        if len(times) >= limit:
-            return times[-limit] + window - now
-        times.append(now)
+        cost = min(cost, limit)
+        if (over := len(times) + cost - limit) > 0:
+            return times[over - 1] + window - now
+        times.extend([now] * cost)
         known = self._windows[window]
         known[key] = times
         known.move_to_end(key)

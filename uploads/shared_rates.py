@@ -45,8 +45,9 @@ class SharedRateStore:
     def _limiter(self) -> MovingWindowRateLimiter:
         return MovingWindowRateLimiter(self._storage)
 
-    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> float:
-        return await self._first(self._take(key, _item(limit, window)), lambda: self._own.take(key, limit, window))
+    async def take(self, key: str, limit: int, window: float = WINDOW_SECONDS, *, cost: int = 1) -> float:
+        asked = self._take(key, _item(limit, window), min(cost, limit))
+        return await self._first(asked, lambda: self._own.take(key, limit, window, cost=cost))
 
     async def counted(self, key: str, limit: int, window: float = WINDOW_SECONDS) -> int:
         asked = self._counted(key, _item(limit, window))
@@ -68,19 +69,31 @@ class SharedRateStore:
         shared.close()
         return await alone()
 
-    async def _take(self, key: str, item: RateLimitItem) -> float:
-        if await self._limiter.hit(item, key):
+    async def _take(self, key: str, item: RateLimitItem, cost: int) -> float:
+        if await self._limiter.hit(item, key, cost=cost):
             return 0.0
-        stats = await self._limiter.get_window_stats(item, key)
-        return max(0.001, stats.reset_time - time.time())
+        # The library tells when the oldest is over, which is not enough for what costs more than one.
+        last_in_the_way = await self._times.lindex(self._prefixed(key, item), item.amount - cost)
+        return max(0.001, float(last_in_the_way or 0) + item.get_expiry() - time.time())
 
     async def _counted(self, key: str, item: RateLimitItem) -> int:
         return item.amount - (await self._limiter.get_window_stats(item, key)).remaining
 
     async def _take_back(self, key: str, item: RateLimitItem) -> None:
-        # The library takes nothing back; its window is a list of times, the last of which stands first.
-        bridge: Any = self._storage.bridge  # of its two only that of redis-py has a connection to ask for
-        await bridge.get_connection().lpop(bridge.prefixed_key(item.key_for(key)))
+        # The library takes nothing back.
+        await self._times.lpop(self._prefixed(key, item))
+
+    @property
+    def _bridge(self) -> Any:  # of the library's two only that of redis-py has a connection to ask for
+        return self._storage.bridge
+
+    @property
+    def _times(self) -> Any:
+        """A connection to where the library's windows are lists of times, the last of which stands first."""
+        return self._bridge.get_connection()
+
+    def _prefixed(self, key: str, item: RateLimitItem) -> str:
+        return str(self._bridge.prefixed_key(item.key_for(key)))
 
 
 def _item(limit: int, window: float) -> RateLimitItem:

@@ -34,6 +34,7 @@ def fresh_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test closes stays shut for no other."""
     monkeypatch.setattr(doors, "known", Known())
     monkeypatch.setattr(doors, "rates", MemoryRateStore())
+    monkeypatch.setattr(doors, "requests_here", MemoryRateStore())
 
 
 def blocking(*keys: str) -> ByPerson[bool]:
@@ -246,13 +247,26 @@ async def test_a_rate_is_told_with_the_seconds_to_wait(settings: Any) -> None:
         await doors.count_handshake(HERE)
 
 
+async def test_a_long_announcement_counts_as_several(settings: Any) -> None:
+    settings.RATE_INITIATE_PER_MINUTE = 600
+    await doors.count_initiation(HERE, 200 * 1000)
+    assert await doors.rates.counted(f"initiate {HERE}", 600) == 4, "a thousand files with usual names"
+    for _ in range(18):
+        await doors.count_initiation(HERE, 2 * 1024 * 1024 - 1)
+    with pytest.raises(RateLimited):
+        await doors.count_initiation(HERE, 2 * 1024 * 1024 - 1)
+    await doors.count_initiation(HERE, 100)
+
+
 async def test_without_a_rate_nothing_is_counted(settings: Any) -> None:
-    settings.RATE_INITIATE_PER_MINUTE = settings.RATE_CONNECT_PER_MINUTE = None
+    settings.RATE_INITIATE_PER_MINUTE = settings.RATE_CONNECT_PER_MINUTE = settings.RATE_REQUESTS_PER_MINUTE = None
     for _ in range(3):
         await doors.count_initiation(HERE)
         await doors.count_handshake(HERE)
-    assert isinstance(doors.rates, MemoryRateStore)
-    assert len(doors.rates) == 0
+        await doors.count_request(HERE)
+    for store in (doors.rates, doors.requests_here):
+        assert isinstance(store, MemoryRateStore)
+        assert len(store) == 0
 
 
 # --- What a request is told -------------------------------------------------------------------------------------
@@ -363,6 +377,31 @@ async def test_another_sites_page_uses_up_nobodys_rate(async_client: AsyncClient
     answer = await async_client.post("/api/v1/batch/initiate", {}, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited"), "batches count with the others"
     assert 0 < int(answer["Retry-After"]) <= 60
+
+
+@database
+async def test_who_asks_without_end_is_told_to_wait_wherever_they_ask(async_client: AsyncClient, settings: Any) -> None:
+    await async_client.aforce_login(await User.objects.acreate(username="asha"))
+    settings.RATE_REQUESTS_PER_MINUTE = 3
+    for path in ("/", "/api/v1/upload/quota-info", "/admin/login/"):
+        assert (await async_client.get(path)).status_code in (200, 302)
+    page = await async_client.get("/f/4dbfdf0a-0000-4000-8000-000000000000")
+    answer = await async_client.get("/api/v1/download/stream/4dbfdf0a-0000-4000-8000-000000000000")
+    assert (page.status_code, answer.status_code) == (429, 429)
+    assert "More came from your address than one may send in a minute. Please wait 1 minute." in page.content.decode()
+    assert answer.json()["code"] == "rate_limited"
+    for refused in (page, answer, await async_client.get("/admin/login/")):
+        assert 0 < int(refused["Retry-After"]) <= 60
+    assert (await async_client.get("/healthz")).status_code == 200, "what watches the program must know of it"
+    await doors.count_request("address:203.0.113.50")  # others come in
+
+
+@database
+async def test_an_announcement_counts_by_the_length_of_its_body(async_client: AsyncClient, settings: Any) -> None:
+    settings.RATE_INITIATE_PER_MINUTE = 600
+    for length, counted in ((2, 1), (130_000, 3)):
+        await async_client.generic("POST", "/api/v1/batch/initiate", "{}".ljust(length), "application/json")
+        assert await doors.rates.counted(f"initiate {HERE}", 600) == counted
 
 
 def test_a_session_that_nobody_has_is_nobodys(db: Any) -> None:

@@ -108,6 +108,20 @@ async def test_a_day_is_counted_as_a_minute_is(store: RateStore, clock: Clock) -
     assert await store.take("by the day", 1, DAY_SECONDS) == 0
 
 
+async def test_what_costs_more_than_one_waits_for_room_for_all_of_it(store: RateStore, clock: Clock) -> None:
+    for _ in range(3):
+        await store.take("one", 5)
+        clock.now += 10
+    assert await store.take("one", 5, cost=2) == 0
+    assert await store.take("one", 5, cost=2) == pytest.approx(40), "until the second of the three is over"
+    clock.now += 40
+    assert await store.take("one", 5, cost=2) == 0
+    assert await store.counted("one", 5) == 5
+    clock.now += WINDOW_SECONDS
+    assert await store.take("one", 5, cost=99) == 0, "nothing costs more than there is"
+    assert await store.take("one", 5) == pytest.approx(WINDOW_SECONDS)
+
+
 @given(steps=st.lists(st.tuples(st.floats(0, 40), st.integers(1, 2)), max_size=80), limit=st.integers(1, 5))
 async def test_no_window_of_a_minute_ever_has_more_than_the_limit(steps: list[tuple[float, int]], limit: int) -> None:
     clock = Clock()

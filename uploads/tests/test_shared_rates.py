@@ -53,6 +53,21 @@ async def test_waiting_so_long_is_enough_and_what_was_refused_does_not_count(
     assert time.time() - begun >= WINDOW_SECONDS
 
 
+async def test_what_costs_more_than_one_waits_for_room_for_all_of_it(
+    stores: tuple[SharedRateStore, SharedRateStore],
+) -> None:
+    here, there = stores
+    assert [await here.take("one", 4) for _ in range(2)] == [0, 0]
+    await asyncio.sleep(0.2)
+    assert await there.take("one", 4) == 0
+    first, second = await here.take("one", 4, cost=2), await there.take("one", 4, cost=3)
+    assert 0 < first <= second <= 60
+    assert await there.take("one", 4, cost=4) > second, "until the last of the three is over"
+    assert await here.counted("one", 4) == 3
+    assert await there.take("another", 4, cost=99) == 0, "nothing costs more than there is"
+    assert await there.take("another", 4) > 0
+
+
 async def test_what_one_worker_counted_another_can_take_back(stores: tuple[SharedRateStore, SharedRateStore]) -> None:
     here, there = stores
     for window in (60.0, DAY_SECONDS):

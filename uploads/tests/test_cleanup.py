@@ -167,7 +167,7 @@ async def test_running_uploads_are_left_alone(store: LocalStore) -> None:
 
 
 async def test_an_upload_that_is_open_elsewhere_is_not_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("uploads.storage.local.store.LOCK_SECONDS", 0.1)
     file = await announce(3)
     holder = await get_store().open(str(file.pk), 3)
     await holder.append([b"123"])
@@ -180,7 +180,7 @@ async def test_an_upload_that_is_open_elsewhere_is_not_completed(monkeypatch: py
 async def test_a_client_that_returns_while_the_cleanup_verifies_does_not_take_it_for_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("uploads.storage.local.store.LOCK_SECONDS", 0.1)
     file = await announce(3)
     holder = await get_store().open(str(file.pk), 3)
     await holder.append([b"123"])

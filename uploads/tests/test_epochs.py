@@ -31,7 +31,7 @@ AT_ONCE = 8
 @pytest.fixture(autouse=True)
 async def store(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     settings.DATA_DIR = tmp_path
-    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("uploads.storage.local.store.LOCK_SECONDS", 0.1)
     get_store.cache_clear()
     yield
     get_store.cache_clear()

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from uploads.storage.base import RewindError, StorageFullError, StorageUnavailableError
-from uploads.storage.local import LEAST_BLOCK_BYTES, READ_BLOCK_BYTES, READ_BUDGET_BYTES, LocalStore, SyncMark
+from uploads.storage.local import LocalStore, SyncMark
+from uploads.storage.local.reading import LEAST_BLOCK_BYTES, READ_BLOCK_BYTES, READ_BUDGET_BYTES
 from uploads.storage.taking import Copy
 
 MIB = 1024 * 1024
@@ -113,7 +114,7 @@ async def test_a_file_cut_after_its_last_byte_is_not_published(root: Path, key: 
 async def test_who_finishes_an_upload_keeps_it_locked_until_they_close_it(
     root: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("uploads.storage.local.store.LOCK_SECONDS", 0.1)
     store = LocalStore(root)
     upload = await store.open(key, 4)
     await upload.append([b"data"])
@@ -262,8 +263,8 @@ asyncio.run(main())
 async def test_a_failed_sync_sends_the_client_back_to_the_last_synced_offset(
     root: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uploads.storage.local.SYNC_BYTES", MIB)
-    monkeypatch.setattr("uploads.storage.local.SYNC_SECONDS", 0)
+    monkeypatch.setattr("uploads.storage.local.partial.SYNC_BYTES", MIB)
+    monkeypatch.setattr("uploads.storage.local.partial.SYNC_SECONDS", 0)
     store = LocalStore(root)
     data = os.urandom(6 * MIB)
     upload = await store.open(key, len(data))
@@ -274,7 +275,7 @@ async def test_a_failed_sync_sends_the_client_back_to_the_last_synced_offset(
     def fails(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("uploads.storage.local.os.fdatasync", fails)
+    monkeypatch.setattr("uploads.storage.local.partial.os.fdatasync", fails)
     await upload.append([data[2 * MIB : 4 * MIB]])
     await asyncio.wait({upload._sync})
     with pytest.raises(RewindError) as rewind:
@@ -296,7 +297,7 @@ async def test_a_failed_sync_at_the_end_sends_the_client_back_too(
     def fails(descriptor: int) -> None:
         raise OSError(errno.EIO, "injected")
 
-    monkeypatch.setattr("uploads.storage.local.os.fsync", fails)
+    monkeypatch.setattr("uploads.storage.local.partial.os.fsync", fails)
     with pytest.raises(RewindError) as rewind:
         await partial.finish()
     monkeypatch.undo()
@@ -318,8 +319,8 @@ async def test_bytes_that_cannot_even_be_cut_after_a_failed_sync_are_cut_when_th
     def fails(*_: object) -> None:
         raise OSError(errno.EIO, "injected")
 
-    monkeypatch.setattr("uploads.storage.local.os.fsync", fails)
-    monkeypatch.setattr("uploads.storage.local.os.ftruncate", fails)
+    monkeypatch.setattr("uploads.storage.local.partial.os.fsync", fails)
+    monkeypatch.setattr("uploads.storage.local.partial.os.ftruncate", fails)
     with pytest.raises(StorageUnavailableError):
         await partial.finish()
     await partial.close()
@@ -335,8 +336,8 @@ async def test_bytes_that_cannot_even_be_cut_after_a_failed_sync_are_cut_when_th
 async def test_a_sync_mark_that_finds_no_room_costs_no_byte(
     root: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uploads.storage.local.SYNC_BYTES", MIB)
-    monkeypatch.setattr("uploads.storage.local.SYNC_SECONDS", 0)
+    monkeypatch.setattr("uploads.storage.local.partial.SYNC_BYTES", MIB)
+    monkeypatch.setattr("uploads.storage.local.partial.SYNC_SECONDS", 0)
     store = LocalStore(root)
     partial = await store.open(key, 4 * MIB)
 
@@ -435,7 +436,7 @@ async def test_readers_who_come_one_after_the_other_and_stop_hold_no_more_than_t
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uploads.storage.local.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("uploads.storage.local.store.LOCK_SECONDS", 0.1)
 
 
 def at_rest(root: Path) -> list[str]:

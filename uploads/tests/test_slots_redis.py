@@ -563,6 +563,19 @@ async def test_whatever_happens_on_several_nodes_no_invariant_breaks(private_red
 # --- a cluster ---
 
 
+def test_every_verb_is_one_script_that_says_what_it_is_given_and_what_it_answers() -> None:
+    assert {path.stem for path in scripts.FOLDER.glob("*.lua")} == set(scripts.VERBS)
+    for verb in scripts.VERBS:
+        said, _, _ = (scripts.FOLDER / f"{verb}.lua").read_text().partition("\n\n")
+        assert all(line.startswith("--") for line in said.splitlines()), verb
+        assert {word for word in ("KEYS", "ARGV", "answer:") if word in said} == {"KEYS", "ARGV", "answer:"}, verb
+
+
+def test_the_time_is_that_of_redis_and_asked_in_one_place() -> None:
+    asking = [path.name for path in scripts.FOLDER.rglob("*.lua") if "'TIME'" in path.read_text()]
+    assert asking == ["clock.lua"]
+
+
 def test_all_keys_have_one_hash_tag() -> None:
     assert {key.partition("{")[2].partition("}")[0] for key in scripts.KEYS} == {"directdrivex.slots"}
     assert len(set(scripts.KEYS)) == len(scripts.KEYS)

@@ -1,6 +1,7 @@
 """Several workers on one Redis, each with its own keeper, as their connections and commands see it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -119,6 +120,34 @@ async def test_an_admin_steers_from_any_worker(worker: Callable[..., SlotKeeper]
         assert await act("f")
         await told(change)
         assert isinstance(hold.standing, standing)
+
+
+async def test_a_worker_polls_and_renews_by_one_call_for_all_its_uploads(
+    worker: Callable[..., SlotKeeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = worker()
+    holds = [await keeper.enter(f"f{number}", f"person {number}", WINDOW) for number in range(20)]
+    calls: list[tuple[str, list[Any]]] = []
+    store = keeper.manager._store  # type: ignore[attr-defined]
+    call, polled = store.call, asyncio.Event()
+
+    async def counted(verb: str, arguments: list[Any]) -> Any:
+        calls.append((verb, arguments))
+        if [seen for seen, _ in calls].count("tick") == 3:
+            polled.set()
+        return await call(verb, arguments)
+
+    monkeypatch.setattr(store, "call", counted)
+    keeper._renewed_at = 0.0
+    await told(polled.wait())
+    count = Counter(verb for verb, _ in calls)
+    assert count["renew"] == 1
+    assert count["standing"] <= count["tick"] == 3
+    assert count.total() == count["renew"] + count["standing"] + count["tick"]
+    [renewed] = [arguments for verb, arguments in calls if verb == "renew"]
+    assert {hold.upload_id for hold in holds} <= set(renewed)
+    for hold in holds:
+        await hold.release()
 
 
 async def test_places_in_line_are_read_by_one_call_for_all(

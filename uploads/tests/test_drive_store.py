@@ -20,7 +20,7 @@ from uploads.storage.base import (
     StorageUnavailableError,
 )
 from uploads.storage.gdrive.errors import DriveChangedError, DriveRefusedError, DriveStalledError
-from uploads.storage.gdrive.partial import DrivePartial
+from uploads.storage.gdrive.partial import READ_BACK, DrivePartial
 from uploads.storage.gdrive.store import DriveStore
 from uploads.tests.drive_store_rig import QUICK, SEAL, FixedAccounts, MemorySessions, drive_store
 
@@ -193,6 +193,22 @@ async def test_a_flipped_bit_is_seen_in_drives_digest(rig: Rig) -> None:
     assert own.sha256 not in (None, digests.sha256)
     await rig.store.delete(rig.key)
     assert not rig.files()
+
+
+@pytest.mark.parametrize("fault", [None, "flip"])
+async def test_where_drive_gives_no_sha256_one_is_made_of_what_it_gives_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fault: str | None
+) -> None:
+    monkeypatch.setattr("uploads.storage.gdrive.client.FIELDS", "id,size,trashed")
+    if fault:
+        rig.emulator.add_fault(fault, at=MIB)
+    upload = await rig.send()
+    digests, own = await upload.digests(), await upload.finish()
+    await upload.close()
+    [file] = rig.files()
+    assert (own.sha256, own.md5, own.size) == (file["sha256Checksum"], file["md5Checksum"], SIZE)
+    assert own.reason == READ_BACK
+    assert (own.sha256 == digests.sha256) == (fault is None)
 
 
 async def test_a_slow_link_loses_nothing(rig: Rig) -> None:

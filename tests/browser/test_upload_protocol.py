@@ -181,6 +181,8 @@ def test_a_place_in_line_is_shown_as_it_changes(open_page: OpenPage) -> None:
     expect(row).to_contain_text("Number 7 in line · about 2 min 10 s")
     server.say(server.connections[0], **PATIENT | {"position": 2, "waiting_for": "memory"})
     expect(row).to_contain_text("Number 2 in line · the server is short of memory")
+    server.say(server.connections[0], **PATIENT | {"waiting_for": "storage", "eta_seconds": 5 * 3600})
+    expect(row).to_contain_text("Waiting until the storage has room again · about 5 h 0 min")
     server.ready(server.connections[0])
     upload.expect_state("a.bin", "done")
 

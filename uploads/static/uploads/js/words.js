@@ -51,10 +51,11 @@ function placeInWords(place) {
       return gettext("Paused by an administrator");
     case "recovery":
       return gettext("The server is coming back after a restart");
-    case "storage":
-      return gettext("Waiting until the storage has room again");
   }
-  const words = fill(gettext("Number %(n)s in line"), { n: place.position });
+  const words =
+    place.waiting_for === "storage"
+      ? gettext("Waiting until the storage has room again")
+      : fill(gettext("Number %(n)s in line"), { n: place.position });
   const reason = place.waiting_for === "memory" ? gettext("the server is short of memory") : "";
   const wait = place.eta_seconds
     ? fill(gettext("about %(time)s"), { time: formatDuration(place.eta_seconds) })

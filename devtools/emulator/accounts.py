@@ -19,7 +19,10 @@ USUAL_LIMIT = 2 * 1024**4
 
 @dataclass
 class Account:
-    """`limit` and `daily` in bytes, None: no limit. One that is `alone` sees and shares nothing of the common drive."""
+    """`limit` and `daily` in bytes, None: no limit. One that is `alone` sees and shares nothing of the common drive.
+
+    Who is no `manager` is a content manager of the shared drives: may trash what is there, and remove nothing for good.
+    """
 
     email: str
     service: bool = False
@@ -30,6 +33,7 @@ class Account:
     day_bytes: int = 0
     revoked: bool = False
     alone: bool = False
+    manager: bool = True
 
     @property
     def root(self) -> str:
@@ -127,6 +131,9 @@ class Accounts:
         if account.alone or top != ROOT:
             return top == account.root
         return True
+
+    def may_remove(self, account: Account, item: Item) -> bool:
+        return account.manager or not item.drive
 
     def usage(self, account: Account) -> tuple[int, int]:
         """Bytes that count against its quota: all, and those in the trash."""

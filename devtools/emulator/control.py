@@ -17,6 +17,7 @@ ACCOUNT_FIELDS: dict[str, Any] = {
     "daily_reason": str,
     "revoked": bool,
     "alone": bool,
+    "manager": bool,
 }
 
 

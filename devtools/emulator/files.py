@@ -89,17 +89,21 @@ class Files:
         return await self._shown(request, item, account)
 
     async def delete(self, request: web.Request) -> web.Response:
-        _account, item = self._asked(request)
+        account, item = self._asked(request)
         if not item.parents:
             raise DriveError(403, "insufficientFilePermissions", "The root of a drive cannot be deleted.")
+        if not self.world.accounts.may_remove(account, item):
+            message = "The user does not have sufficient permissions for this file."
+            raise DriveError(403, "insufficientFilePermissions", message)
         self.world.items.remove(item)
         return web.Response(status=204)
 
     async def empty_trash(self, request: web.Request) -> web.Response:
         account = self.world.who(request)
-        drive = request.query.get("driveId")
+        drive, accounts = request.query.get("driveId"), self.world.accounts
         for item in self.world.items:
-            if item.trashed and item.drive == drive and self.world.accounts.sees(account, item):
+            may = accounts.sees(account, item) and accounts.may_remove(account, item)
+            if may and item.trashed and item.drive == drive:
                 self.world.items.remove(item)
         return web.Response(status=204)
 

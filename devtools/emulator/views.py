@@ -118,6 +118,7 @@ def view(items: Items, item: Item, account: Account) -> dict[str, Any]:
     }
     if item.drive:
         file |= {"driveId": item.drive, "teamDriveId": item.drive}
+        file["capabilities"] |= {"canDelete": account.manager, "canDeleteChildren": account.manager and item.folder}
     else:
         file |= {"owners": [person]}
     for name in ("description", "properties", "appProperties", "parents"):

@@ -119,3 +119,15 @@ def test_shared_drives_are_listed_made_and_removed(drive: Drive) -> None:
 def test_what_lies_in_a_shared_drive_is_on_nobodys_quota(person: Drive) -> None:
     person.upload(b"12345", parents=["shared0"])
     assert quota(person)["usage"] == "0"
+
+
+def test_a_content_manager_of_a_shared_drive_can_trash_and_not_remove(drive: Drive) -> None:
+    member = Drive(drive.emulator, "content manager")
+    member.emulator.set_account(refresh_token="content manager", manager=False)
+    made = f"files/{member.upload(b'', parents=['shared0'])['id']}"
+    assert member.call("GET", "files/shared0", fields="capabilities").json["capabilities"]["canDeleteChildren"] is False
+    refused = member.call("DELETE", made)
+    assert (refused.status, refused.reason) == (403, "insufficientFilePermissions")
+    assert member.call("PATCH", made, {"trashed": True}).status == 200
+    assert drive.call("GET", "files/shared0", fields="capabilities").json["capabilities"]["canDeleteChildren"] is True
+    assert drive.call("DELETE", made).status == 204

@@ -188,6 +188,20 @@ async def test_a_folder_that_is_not_there_is_named_as_the_trouble(pool: Pool) ->
     assert trouble.code == troubles.FOLDER_MISSING
 
 
+async def test_who_may_not_delete_on_a_shared_drive_gets_no_file_that_would_stay_for_ever(
+    pool: Pool, drive: EmulatorProcess
+) -> None:
+    drive.set_account(refresh_token="content manager", manager=False)
+    one = await sync(oauth_account, refresh_token="content manager", folder_id=shared_drive(drive))
+    trouble = await drive_accounts.check(one.pk, pool)
+    assert trouble is not None
+    assert trouble.code == troubles.NO_MANAGER
+    with pytest.raises(StorageUnavailableError):
+        await pool.choose(1)
+    drive.set_account(refresh_token="content manager", manager=True)
+    assert await drive_accounts.check(one.pk, pool) is None
+
+
 async def test_drive_that_fails_when_asked_is_a_passing_trouble(pool: Pool, drive: EmulatorProcess) -> None:
     drive.add_fault("status", status=503, reason="backendError", on="about")
     one = await sync(oauth_account)

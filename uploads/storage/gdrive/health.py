@@ -14,7 +14,7 @@ from uploads.storage.gdrive.troubles import BrokenError, PassingError
 ANSWER_SECONDS = 10.0
 FOLDER = "application/vnd.google-apps.folder"
 ABOUT = "/drive/v3/about?fields=user(emailAddress),storageQuota(limit,usage)"
-FOLDER_FIELDS = "id,mimeType,driveId,trashed,capabilities(canAddChildren)"
+FOLDER_FIELDS = "id,mimeType,driveId,trashed,capabilities(canAddChildren,canDeleteChildren)"
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,14 @@ async def _shared_drive(http: aiohttp.ClientSession, account: DriveAccount) -> s
     )
     if folder.get("mimeType") != FOLDER or folder.get("trashed"):
         raise BrokenError(troubles.FOLDER_MISSING, "it is no folder, or lies in the trash")
-    if not folder.get("capabilities", {}).get("canAddChildren", True):
+    may = folder.get("capabilities", {})
+    if not may.get("canAddChildren", True):
         raise BrokenError(troubles.FOLDER_CLOSED, "canAddChildren is false")
     drive_id = str(folder.get("driveId", ""))
     if account.kind == Kind.SERVICE and not drive_id:
         raise BrokenError(troubles.NO_SHARED_DRIVE, "the folder is on no shared drive")
+    if drive_id and not may.get("canDeleteChildren", True):
+        raise BrokenError(troubles.NO_MANAGER, "canDeleteChildren is false")
     return drive_id
 
 

@@ -19,6 +19,7 @@ STALLED = "stalled"
 FOLDER_MISSING = "folder_missing"
 FOLDER_CLOSED = "folder_closed"
 NO_SHARED_DRIVE = "no_shared_drive"
+NO_MANAGER = "no_manager"
 FULL = "full"
 DAY_SPENT = "day_spent"
 
@@ -35,8 +36,12 @@ SENTENCES: dict[str, Any] = {
     FOLDER_MISSING: _("Its folder does not exist, or the account may not see it."),
     FOLDER_CLOSED: _("The account may not add files to its folder."),
     NO_SHARED_DRIVE: _(
-        "A service account owns no storage. Name a shared drive, or a folder on one, of which it is a content manager; "
+        "A service account owns no storage. Name a shared drive, or a folder on one, of which it is a manager; "
         "or connect a person's account instead."
+    ),
+    NO_MANAGER: _(
+        "The account may not delete files on its shared drive, where what has expired would stay for ever. "
+        "Make it a manager there: a content manager can only move files to the trash."
     ),
     FULL: _("Drive says that it has no room left."),
     DAY_SPENT: _("Drive takes no more from it for today: 750 GB a day is the most."),

@@ -48,6 +48,11 @@ def test_every_setting_is_one_of_the_program_and_every_variable_one_of_the_examp
     assert variables - {"CERTIFICATES"} <= names_in(COMPOSE / "example.env")
 
 
+def test_every_other_setting_of_the_program_reaches_it_too() -> None:
+    for service in [*INSTANCES.values(), SERVICES["cleanup"]]:
+        assert service["env_file"] == [".env"], "STORAGE and the rest would be read by nobody"
+
+
 def test_every_file_that_is_mounted_or_copied_is_there() -> None:
     mounted = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
     files = [COMPOSE / path for path in mounted if path.startswith(".")]

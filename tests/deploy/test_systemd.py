@@ -62,6 +62,20 @@ def test_the_example_of_the_environment_has_settings_of_the_program_alone() -> N
     assert names(UNITS / "environment") <= names(ROOT / ".env.example")
 
 
+def test_a_command_of_the_operator_runs_as_the_instances_do() -> None:
+    unit, command = (UNITS / "directdrivex@.service").read_text(), (UNITS / "manage").read_text().split()
+    for line, option in {
+        "User": "--uid",
+        "Group": "--gid",
+        "WorkingDirectory": "--working-directory",
+        "EnvironmentFile": "--property=EnvironmentFile",
+        "UMask": "--property=UMask",
+    }.items():
+        assert f"{option}={re.search(rf'^{line}=(.*)$', unit, re.MULTILINE)[1]}" in command
+    python = re.search(r"^ExecStartPre=(\S+) manage.py", unit, re.MULTILINE)[1]
+    assert command[-3:] == [python, "manage.py", '"$@"']
+
+
 def test_the_program_tells_when_it_serves(start_server: Callable[..., ServerProcess], tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

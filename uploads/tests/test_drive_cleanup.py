@@ -92,6 +92,16 @@ async def test_a_completed_file_stays_even_without_its_row(drive: EmulatorProces
     assert not on_drive(drive, file)
 
 
+async def test_a_file_that_other_accounts_of_the_pool_see_too_stays(drive: EmulatorProcess) -> None:
+    """As on a shared drive that two of them store on, or with one user entered twice."""
+    for number, token in enumerate(("second", "first"), 2):
+        await sync(oauth_account)(f"number {number}", token, priority=number)
+    whole, half_way = await put(300 * KIB), await put(300 * KIB)
+    await become(whole, Status.COMPLETED)
+    assert (await cleanup.clean(NOBODY)).orphans == []
+    assert [len(on_drive(drive, file)) for file in (whole, half_way)] == [1, 1]
+
+
 async def test_what_others_keep_there_is_not_touched(drive: EmulatorProcess, store: DriveStore) -> None:
     token = drive.token("first")
 

@@ -218,7 +218,8 @@ class DriveStore(Store, Tidied):
         async for file in self._client.files(token, query, account.drive_id):
             key = file.properties.get("key", "")
             session = await self._sessions.load(key) if is_key(key) else None
-            if session is None or (session.account_id, session.file_id) != (account.id, file.id):
+            # Accounts can see each other's files, on a shared drive say: whose list it is in says nothing.
+            if session is None or session.file_id != file.id:
                 yield LeftOver(key, file.id, session is not None, partial(self._remove, account, file.id))
 
 

@@ -1,9 +1,10 @@
 """The Drive store over the real emulator, with accounts and sessions that need no database."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from devtools.emulator_process import EmulatorProcess
@@ -26,6 +27,8 @@ class FixedAccounts:
         self.bytes: dict[int, int] = {}
         self.fresh_tokens = 0
         self.away: StorageError | None = None
+        self.bookings: set[int] = set()
+        self._numbers = itertools.count(1)
         self._tokens: dict[int, str] = {}
 
     async def choose(self, size: int, avoid: frozenset[int] = frozenset()) -> Account:
@@ -33,17 +36,22 @@ class FixedAccounts:
             raise StorageFullError("no account has so much room")
         for account in self.accounts:
             if account.id not in avoid:
-                return account
+                return self._booked(account)
         raise StorageUnavailableError("no account is left")
 
     async def get(self, account_id: int, more: int = 0) -> Account:
         for account in self.accounts:
             if account.id == account_id:
-                return account
+                return self._booked(account) if more else account
         raise ObjectMissingError("the account was removed")
 
+    def _booked(self, account: Account) -> Account:
+        number = next(self._numbers)
+        self.bookings.add(number)
+        return replace(account, booking=number)
+
     async def let_go(self, account: Account) -> None:
-        pass
+        self.bookings -= {account.booking}
 
     async def all(self) -> Sequence[Account]:
         return self.accounts

@@ -1,6 +1,7 @@
 """The pool of Drive accounts, over an emulated Google and a real database."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from uploads.storage.base import (
     StorageFullError,
     StorageUnavailableError,
 )
-from uploads.storage.gdrive import accounts, troubles
+from uploads.storage.gdrive import accounts, ledger, troubles
 from uploads.storage.gdrive.accounts import Pool
 from uploads.storage.gdrive.ports import AccountBrokenError
 from uploads.tests.drive_rig import (
@@ -350,6 +351,46 @@ async def test_an_upload_that_goes_on_is_reserved_again(pool: Pool) -> None:
         await pool.choose(21)
     await pool.let_go(back)
     assert await pool.choose(21)
+
+
+@pytest.mark.parametrize("verb", ["choose", "book"])
+async def test_who_goes_away_while_it_is_reserved_leaves_nothing_reserved(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    one = await sync(oauth_account, daily_bytes=100)
+    await pool.let_go(await pool.choose(1))  # it was asked how it fares
+    reserve, reserved, has_left = getattr(ledger, verb), threading.Event(), threading.Event()
+
+    def reserve_slowly(*arguments: Any) -> Any:
+        made = reserve(*arguments)
+        reserved.set()
+        assert has_left.wait(30)
+        return made
+
+    monkeypatch.setattr(ledger, verb, reserve_slowly)
+    asking = asyncio.create_task(pool.choose(100) if verb == "choose" else pool.get(one.pk, more=100))
+    await asyncio.to_thread(reserved.wait, 30)
+    asking.cancel()
+    await asyncio.sleep(0)
+    has_left.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not await DriveBooking.objects.aexists()
+
+
+async def test_who_goes_away_when_it_is_reserved_leaves_nothing_reserved(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sync(oauth_account, daily_bytes=100)
+    await pool.let_go(await pool.choose(1))
+
+    async def left(*arguments: Any, **options: Any) -> Any:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(pool, "_row", left)
+    with pytest.raises(asyncio.CancelledError):
+        await pool.choose(100)
+    assert not await DriveBooking.objects.aexists()
 
 
 async def test_what_is_stored_is_written_down_now_and_then_and_at_the_end(

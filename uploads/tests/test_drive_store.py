@@ -19,6 +19,7 @@ from uploads.storage.base import (
     StorageFullError,
     StorageUnavailableError,
 )
+from uploads.storage.gdrive.client import DriveClient
 from uploads.storage.gdrive.errors import DriveChangedError, DriveRefusedError, DriveStalledError
 from uploads.storage.gdrive.partial import READ_BACK, DrivePartial
 from uploads.storage.gdrive.store import DriveStore
@@ -97,6 +98,7 @@ async def rig(shared_emulator: EmulatorProcess) -> Any:
     for store in rig.stores:
         await store.close()
     assert not any(row.holder for row in rig.sessions.rows.values())
+    assert not rig.accounts.bookings
 
 
 @pytest.fixture
@@ -356,6 +358,26 @@ async def test_a_sender_that_keeps_silent_is_told_where_to_go_on_and_then_gather
             await asyncio.sleep(0.15)
     assert 1 <= len(rig.rewinds) < 3  # once it is known to halt, its pauses break nothing
     await rig.complete(upload)
+
+
+async def test_an_upload_that_is_left_while_it_begins_leaves_nothing_reserved(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(client: DriveClient, token: str) -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody waits for this")
+
+    monkeypatch.setattr(DriveClient, "generate_id", never)
+    opening = asyncio.create_task(rig.store.open(rig.key, SIZE))
+    await asked.wait()
+    assert len(rig.accounts.bookings) == 1
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not rig.accounts.bookings
 
 
 async def test_an_abandoned_upload_leaves_neither_session_nor_file(rig: Rig) -> None:

@@ -65,20 +65,28 @@ class Pool(Accounts):
 
     async def choose(self, size: int, avoid: frozenset[int] = frozenset()) -> Account:
         checks = await self._begin_checks()
-        choice, booking = await _db(ledger.choose, size, self._now(), avoid)
+        choice, booking = await self._choose(size, avoid)
         if booking is None and checks:
             # Nobody else can take it: wait for what those say that are being asked.
             await asyncio.wait(checks)
-            choice, booking = await _db(ledger.choose, size, self._now(), avoid)
+            choice, booking = await self._choose(size, avoid)
         if not isinstance(choice, Chosen):
             raise refusal(choice, self._now())
-        return _account(await self._row(choice.id, anew=True), booking)
+        try:
+            row = await self._row(choice.id, anew=True)
+        except BaseException:
+            await _unbook(booking)
+            raise
+        return _account(row, booking)
+
+    async def _choose(self, size: int, avoid: frozenset[int]) -> tuple[Choice, int | None]:
+        return await _book(lambda made: made[1], ledger.choose, size, self._now(), avoid)
 
     async def get(self, account_id: int, more: int = 0) -> Account:
         row = await self._row(account_id)
         if not more:
             return _account(row)
-        return _account(row, await _db(ledger.book, account_id, more, self._now()))
+        return _account(row, await _book(lambda made: made, ledger.book, account_id, more, self._now()))
 
     async def all(self) -> Sequence[Account]:
         await self._read()
@@ -257,3 +265,26 @@ def _account(row: DriveAccount, booking: int | None = None) -> Account:
 
 async def _db(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
     return await database_sync_to_async(function)(*arguments, **options)
+
+
+async def _book(number_in: Callable[[T], int | None], function: Callable[..., T], *arguments: Any) -> T:
+    """The same for what reserves: nothing stays reserved for a caller who is cancelled while the database works.
+
+    Or whoever connects and leaves, again and again, would soon have reserved all that there is.
+    """
+    booking = asyncio.ensure_future(_db(function, *arguments))
+    try:
+        return await asyncio.shield(booking)
+    except asyncio.CancelledError:
+        await asyncio.wait({booking})
+        if booking.exception() is None:
+            await _unbook(number_in(booking.result()))
+        raise
+
+
+async def _unbook(booking: int | None) -> None:
+    if booking is not None:
+        try:
+            await _db(ledger.end, booking)
+        except DatabaseError as error:
+            log.warning("drive_booking_not_ended", booking=booking, cause=str(error))  # it lapses by itself

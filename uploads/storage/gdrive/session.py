@@ -99,6 +99,9 @@ class RemoteUpload:
                 await self._calls.accounts.let_go(account)
                 self._avoided |= {account.id}
                 cause = error
+            except BaseException:  # its sender went away meanwhile, say
+                await self._calls.accounts.let_go(account)
+                raise
             else:
                 return await self._adopt(account, file_id, url)
 
@@ -115,10 +118,14 @@ class RemoteUpload:
         """From now on the upload goes to this session, from its beginning; the one before is given up."""
         before, before_url = self.account, self._url
         self.account, self._url, self.accepted, self.file = account, url, 0, None
-        await self._save(DriveSession(account.id, file_id, self.size, sealed_url=self._seal(url)))
-        if before is not None and before.id != account.id:
-            await self._calls.accounts.let_go(before)
-            await self._drop(before, before_url)
+        left = before if before is not None and before.id != account.id else None
+        try:
+            await self._save(DriveSession(account.id, file_id, self.size, sealed_url=self._seal(url)))
+        finally:
+            if left is not None:
+                await self._calls.accounts.let_go(left)
+        if left is not None:
+            await self._drop(left, before_url)
 
     async def _drop(self, account: Account, url: str) -> None:
         """Cancel a session that nobody goes on with, if its account can still be spoken to; it lapses by itself."""

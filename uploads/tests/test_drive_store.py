@@ -301,6 +301,16 @@ async def test_another_process_goes_on_with_bytes_and_digests_of_the_last_checkp
     await rig.send_all(store=other)
 
 
+async def test_a_process_to_which_an_upload_comes_back_goes_on_from_where_it_was_meanwhile(rig: Rig) -> None:
+    there = rig.another()
+    for store, until in ((rig.store, MIB), (there, 2 * MIB)):
+        await (await rig.send(until=until, store=store)).close()
+    back = await rig.store.open(rig.key, SIZE)
+    assert back.offset > MIB, "nothing is sent again that another process has stored and hashed"
+    await back.close()
+    await rig.send_all()
+
+
 async def test_after_a_kill_bytes_behind_the_checkpoint_are_hashed_and_not_sent_again(rig: Rig) -> None:
     upload = await rig.send(until=2 * MIB)
     before = rig.sessions.rows[rig.key].session

@@ -26,7 +26,7 @@ from uploads.storage.gdrive.client import DriveClient
 from uploads.storage.gdrive.errors import DriveBusyError, DriveGoneError, DriveRefusedError
 from uploads.storage.gdrive.partial import DrivePartial
 from uploads.storage.gdrive.patience import Patience
-from uploads.storage.gdrive.ports import Account, Accounts, SessionHold, Sessions
+from uploads.storage.gdrive.ports import Account, Accounts, Checkpoint, SessionHold, Sessions
 from uploads.storage.gdrive.session import MARK, RemoteUpload, Seal
 
 HOLD_SECONDS = 5.0  # how long to wait for another writer to let go
@@ -70,7 +70,7 @@ class DriveStore(Store, Tidied):
             await remote.close()
             await hold.let_go()
             raise
-        digest = self._digests.pop(key, None) or _digest_of(remote)
+        digest = _farther(self._digests.pop(key, None), remote.checkpoint)
         return DrivePartial(
             remote, hold, digest, self._patience, read=partial(self._read, remote), closed=partial(self._keep, key)
         )
@@ -223,10 +223,13 @@ class DriveStore(Store, Tidied):
                 yield LeftOver(key, file.id, session is not None, partial(self._remove, account, file.id))
 
 
-def _digest_of(remote: RemoteUpload) -> RunningDigest:
-    """The digests as far as the checkpoint, which may lie before what Drive has, or behind it."""
-    if (kept := remote.checkpoint) is None:
-        return RunningDigest.kept()
+def _farther(own: RunningDigest | None, kept: Checkpoint | None) -> RunningDigest:
+    """The digests that know of more: this process's own, or the checkpoint's where the upload was elsewhere meanwhile.
+
+    They may lie before what Drive has, or behind it.
+    """
+    if kept is None or (own is not None and own.offset >= kept.offset):
+        return own or RunningDigest.kept()
     return RunningDigest.resumed(kept.offset, kept.crc32, kept.sha256_state)
 
 

@@ -299,7 +299,14 @@ async def test_while_every_account_fails_it_is_told_when_to_come_back(site: Site
     await client.send(upload, PatternSource(SIZE), patience=20)
 
 
-async def test_a_cancelled_upload_leaves_nothing_on_drive(site: Site, client: Client) -> None:
+async def test_a_cancelled_upload_leaves_nothing_on_drive_and_what_came_of_it_counts(
+    site: Site, client: Client
+) -> None:
+    def used() -> int:
+        [[total]] = site.database("SELECT COALESCE(SUM(used_bytes), 0) FROM quotas_dailyusage")
+        return int(total)
+
+    before = used()
     site.emulator.add_fault("slow", rate=MIB, times=-1)
     upload = await client.initiate("film.mkv", SIZE)
     moving = asyncio.Event()
@@ -308,10 +315,12 @@ async def test_a_cancelled_upload_leaves_nothing_on_drive(site: Site, client: Cl
     )
     async with asyncio.timeout(20):
         await moving.wait()
+        told = upload.received
         await client.cancel(upload)
         with pytest.raises(Refused):
             await sending
     assert not site.files_of(upload)
+    assert used() - before >= told > 0, "or whoever cancels in time sends as much as they like"
     await site.nothing_is_held(client)
 
 

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from quotas.rules import Person
 from uploads import announcing, hints, lifecycle, tokens
 from uploads.errors import Gone, NotFound, Unauthorized, UploadError, WrongState
+from uploads.fleet.fleet import get_fleet
 from uploads.models import StoredFile
 from uploads.states import ACTIVE, Status
 from uploads.storage import for_each, store_of
@@ -261,6 +262,12 @@ async def _end(files: Sequence[StoredFile], status: Status, actor: str, *, fault
     stored: dict[UUID, int | None] = {file.pk: None for file in files}
     asked = [file for file in files if file.last_seen_at is not None]
     stored |= zip((file.pk for file in asked), await for_each(asked, stored_bytes), strict=True)
+    if asked and status is Status.CANCELLED:
+        # What moves is known best where it moves: of one on its way to Drive, the row knows what was so seconds ago.
+        moving = await get_fleet().transfers()
+        for file in asked:
+            if view := moving.get(str(file.pk)):
+                stored[file.pk] = max(stored[file.pk] or 0, view.received)
     end_rows = database_sync_to_async(lifecycle.end_unfinished)
     ended = await end_rows(stored, status, actor=actor, fault_is_ours=fault_is_ours)
     seen = [file for file in ended if file.last_seen_at is not None]

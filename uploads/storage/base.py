@@ -67,11 +67,16 @@ class RewindError(StorageError):
 
 @dataclass(frozen=True)
 class Digests:
-    """What was computed over the whole object as it was stored; `sha256` in lower-case hex, or `reason` why not."""
+    """What was computed over the whole object as it was stored; `sha256` in lower-case hex, or `reason` why not.
+
+    `once` is False where some bytes came twice and were hashed one time and stored the other, so that a difference
+    between them may be the sender's making.
+    """
 
     sha256: str | None
     crc32: int
     reason: str | None = None
+    once: bool = True
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,15 @@ async def test_where_drive_gives_no_sha256_one_is_made_of_what_it_gives_back(
     assert (own.sha256 == digests.sha256) == (fault is None)
 
 
+async def test_bytes_that_are_sent_again_are_known_to_have_come_twice(rig: Rig) -> None:
+    upload = await rig.send(until=MIB + 100 * KIB)
+    assert (await upload.digests()).once
+    await upload.close()
+    upload = await rig.send()  # what Drive has not kept was hashed
+    assert not (await upload.digests()).once
+    await rig.complete(upload)
+
+
 async def test_a_slow_link_loses_nothing(rig: Rig) -> None:
     rig.emulator.add_fault("slow", rate=4 * MIB, times=-1)
     await rig.send_all()

@@ -5,22 +5,24 @@ import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
 
+from quotas.models import DailyUsage
 from quotas.rules import address_person
 from uploads import announcing, services
 from uploads.announcing import NewUpload, Sender
-from uploads.errors import Cancelled, ServerRestart, StorageUnavailable
+from uploads.errors import Cancelled, ChecksumMismatch, ServerRestart, StorageUnavailable
 from uploads.intake import registry
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
-from uploads.storage.base import Digests, PartialObject
+from uploads.storage.base import Digests, OwnDigest, PartialObject
 from uploads.storage.local import LocalStore
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -117,6 +119,27 @@ async def test_one_that_was_taken_for_dead_loses_no_byte(store: LocalStore, monk
     assert (await again.digests()).sha256 == hashlib.sha256(DATA).hexdigest()
     assert await database_sync_to_async(services.begin_verifying)(file.pk, epoch=EPOCH + 1)
     assert (await Verification(file, again, slot, None, epoch=EPOCH + 1).outcome()).status == Status.COMPLETED
+
+
+@pytest.mark.parametrize(("once", "epoch", "paid"), [(True, 1, 0), (False, 1, len(DATA)), (True, 2, len(DATA))])
+async def test_a_storage_that_has_other_bytes_costs_nothing_but_who_could_have_sent_them_twice(
+    monkeypatch: pytest.MonkeyPatch, once: bool, epoch: int, paid: int
+) -> None:
+    file, partial = await whole_upload()
+    await StoredFile.objects.filter(pk=file.pk).aupdate(epoch=epoch)  # so many connections
+    made = replace(await partial.digests(), once=once)
+
+    async def digests() -> Digests:
+        return made
+
+    async def finish() -> OwnDigest:
+        return OwnDigest("0" * 64, None, size=file.size)
+
+    monkeypatch.setattr(partial, "digests", digests)
+    monkeypatch.setattr(partial, "finish", finish)
+    with pytest.raises(ChecksumMismatch):
+        await Verification(file, partial, Slot(), None, epoch=epoch).outcome()
+    assert (await DailyUsage.objects.aget(person=file.person)).used_bytes == paid
 
 
 async def test_two_at_once_end_with_one_completed_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,7 @@ class DrivePartial(PartialObject):
         self._chunk: Chunk | None = None
         self._gathered = bytearray()
         self._unsure = False  # what Drive has must be asked before anything else
+        self._once = True  # no byte was sent now and hashed before, or the other way round
         self._order = asyncio.Lock()
         self._taken_over: TakenOverError | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -91,7 +92,7 @@ class DrivePartial(PartialObject):
             rest = await self._read(self._digest.offset, self.offset - self._digest.offset)
             async for block in rest:
                 await self._lane.run(self._digest.update, [block])
-        return self._digest.result()
+        return replace(self._digest.result(), once=self._once)
 
     async def finish(self) -> OwnDigest:
         async with self._order:
@@ -152,6 +153,8 @@ class DrivePartial(PartialObject):
     async def _send(self, piece: memoryview) -> None:
         self._pace.count(len(piece))
         known = max(0, min(self._remote.accepted - self._given, len(piece)))
+        if known:
+            self._once = False
         self._given += known
         piece = piece[known:]
         while piece:
@@ -217,6 +220,8 @@ class DrivePartial(PartialObject):
         """In a thread: hash what of these blocks, the first at `position`, is not hashed yet."""
         for block in blocks:
             known = self._digest.offset - position
+            if known > 0:
+                self._once = False
             position += len(block)
             if known < len(block):
                 self._digest.update([memoryview(block)[known:] if known else block])

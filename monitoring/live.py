@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import Error as DatabaseError
+from django.utils.translation import gettext_lazy as _
 
 from monitoring.beside import beside
 from monitoring.state import AccountState, MemoryState, ProgramState
@@ -19,10 +20,15 @@ from uploads.shown import REASONS, percent
 from uploads.slots.manager import LeaseView, TicketView
 from uploads.states import Status
 from uploads.steering import possible
+from uploads.storage.breaker import State
 from uploads.storage.gdrive.conditions import USABLE
 
 # A person reads the head of the line; the rest is a number.
 MOST_QUEUED = 100
+DRIVE_WORDS = {
+    State.OPEN: _("Drive as a whole fails and is left alone for a while"),
+    State.HALF_OPEN: _("Drive as a whole is being tried again"),
+}
 MEMORY_STEP = 16 * 1024 * 1024
 
 Facts = Mapping[str, Mapping[str, Any]]
@@ -91,10 +97,18 @@ def message(state: ProgramState, names: Facts) -> dict[str, Any]:
         "buffers": asdict(state.buffers),
         "today": asdict(state.today) | {"failure_rate_percent": state.today.failure_rate_percent},
         "storage": {"name": state.storage.name, "ok": state.storage.ok, "detail": state.storage.detail},
-        "accounts": [_account(account) for account in state.accounts],
+        "accounts": [_account(account) for account in state.drive.accounts],
+        "drive": _drive(state.drive.circuit),
         "workers": len(state.workers),
         "machines": len({worker.node for worker in state.workers}),
     }
+
+
+def _drive(circuit: State | None) -> dict[str, str] | None:
+    """How Drive as a whole stands; the page says it while it is not as it should be."""
+    if circuit is None:
+        return None
+    return {"circuit": circuit.value, "words": "" if circuit is State.CLOSED else str(DRIVE_WORDS[circuit])}
 
 
 def _account(account: AccountState) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.snapshot import current
 from monitoring.state import ProgramState
+from uploads.storage.breaker import State
 from uploads.storage.gdrive.conditions import USABLE
 
 # A proxy in front makes every visitor a loopback peer; its headers give it away.
@@ -78,9 +79,12 @@ class StateCollector(Collector):
         yield from (*found, cpu)
 
     def _accounts(self) -> Iterable[Metric]:
-        accounts = self._state.accounts
+        accounts, circuit = self._state.drive.accounts, self._state.drive.circuit
         if not accounts:
             return
+        states = GaugeMetricFamily("directdrivex_drive_circuit", "1 for the state that it is in", labels=["state"])
+        for state in State:
+            states.add_metric([state.value], float(state is circuit))
         up = GaugeMetricFamily("directdrivex_drive_account_up", "1 if it may take a file", labels=["account"])
         used = GaugeMetricFamily("directdrivex_drive_account_day_bytes", "Stored within 24 hours", labels=["account"])
         room = GaugeMetricFamily("directdrivex_drive_account_room_bytes", "Free, if Drive says so", labels=["account"])
@@ -89,7 +93,7 @@ class StateCollector(Collector):
             used.add_metric([account.name], account.used_bytes)
             if account.room_bytes is not None:
                 room.add_metric([account.name], account.room_bytes)
-        yield from (up, used, room)
+        yield from (states, up, used, room)
 
     def _slots(self) -> Iterable[Metric]:
         slots = self._state.slots

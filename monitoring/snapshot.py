@@ -15,7 +15,16 @@ from monitoring import alerts
 from monitoring.alerts import Alert, StuckWatch
 from monitoring.beside import beside
 from monitoring.once import Shared
-from monitoring.state import AccountState, BufferState, LastHour, MemoryState, ProgramState, StorageState, Today
+from monitoring.state import (
+    AccountState,
+    BufferState,
+    DriveState,
+    LastHour,
+    MemoryState,
+    ProgramState,
+    StorageState,
+    Today,
+)
 from uploads import drive_accounts
 from uploads.fleet.fleet import get_fleet
 from uploads.fleet.report import Report
@@ -94,29 +103,31 @@ async def probe_storage() -> StorageState:
 _storage = Shared(probe_storage, STORAGE_AGE_SECONDS)
 
 
-def read_accounts() -> tuple[AccountState, ...]:
-    """The accounts of a storage that has such, those that are switched on; three queries."""
-    return tuple(
+def read_drive() -> DriveState:
+    """How Drive and its accounts stand, where files go there; four queries."""
+    now = timezone.now()
+    accounts = tuple(
         AccountState(row.name, shown.condition, shown.circuit, shown.until, shown.used, row.daily_bytes, shown.room)
-        for row, shown in drive_accounts.overview(timezone.now())
+        for row, shown in drive_accounts.overview(now)
         if row.enabled
     )
+    return DriveState(accounts, drive_accounts.as_a_whole(now).circuit) if accounts else DriveState()
 
 
-_read_accounts_beside = beside(read_accounts)
+_read_drive_beside = beside(read_drive)
 
 
-async def probe_accounts() -> tuple[AccountState, ...]:
-    """Nobody knows of any while the database does not answer; it has an alert of its own."""
+async def probe_drive() -> DriveState:
+    """Nobody knows of any account while the database does not answer; it has an alert of its own."""
     try:
         async with asyncio.timeout(DATABASE_BOUND_SECONDS):
-            found: tuple[AccountState, ...] = await _read_accounts_beside()
+            found: DriveState = await _read_drive_beside()
             return found
     except (TimeoutError, DatabaseError):
-        return ()
+        return DriveState()
 
 
-_accounts = Shared(probe_accounts, STORAGE_AGE_SECONDS)
+_drive = Shared(probe_drive, STORAGE_AGE_SECONDS)
 
 
 async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
@@ -195,7 +206,7 @@ class Watch:
         database_error = await self._count()
         today, last_hour = self._counted
         storage = await _storage.get()
-        accounts = await _accounts.get()
+        drive = await _drive.get()
         workers = await get_fleet().reports()
         memory = memory_state(slots, workers)
         return ProgramState(
@@ -215,9 +226,9 @@ class Watch:
                 *alerts.database_alerts(database_error),
                 *self._alerts(slots, slots_error, violations, last_hour, storage),
                 *machine_alerts(workers),
-                *alerts.account_alerts({account.name: account.condition for account in accounts}),
+                *alerts.account_alerts({account.name: account.condition for account in drive.accounts}),
             ),
-            accounts=accounts,
+            drive=drive,
             workers=tuple(workers),
         )
 
@@ -252,4 +263,4 @@ def forget() -> None:
     _watch.forget()
     _state.forget()
     _storage.forget()
-    _accounts.forget()
+    _drive.forget()

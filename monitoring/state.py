@@ -77,6 +77,14 @@ class AccountState:
 
 
 @dataclass(frozen=True)
+class DriveState:
+    """The accounts that are switched on, and the circuit round Drive as a whole; None while files go elsewhere."""
+
+    accounts: tuple[AccountState, ...] = ()
+    circuit: State | None = None
+
+
+@dataclass(frozen=True)
 class ProgramState:
     """The whole program. `slots` is None, and `slots_error` says why, where the slot store cannot be reached.
 
@@ -97,5 +105,5 @@ class ProgramState:
     storage: StorageState
     database_error: str = ""
     alerts: tuple[Alert, ...] = ()
-    accounts: tuple[AccountState, ...] = ()
+    drive: DriveState = DriveState()
     workers: tuple[Report, ...] = ()

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from uploads.drive_models import DriveAccount, DriveUpload, Kind
+from uploads.drive_models import DriveAccount, DriveUpload, Kind, StorageCircuit
 from uploads.secrets import reseal, seal
 from uploads.storage.breaker import State
 from uploads.storage.gdrive import circuits, ledger, troubles
@@ -61,6 +61,25 @@ class Shown:
     @property
     def sentence(self) -> str:
         return str(troubles.SENTENCES.get(self.trouble, ""))
+
+
+@dataclass(frozen=True)
+class AsAWhole:
+    """The circuit round Drive as a whole, whichever account is asked; open `until`, and what failed last."""
+
+    circuit: State = State.CLOSED
+    until: datetime | None = None
+    cause: str = ""
+
+
+def as_a_whole(now: datetime) -> AsAWhole:
+    """How Drive itself, or the way to it, stands; one query."""
+    row = StorageCircuit.objects.filter(name=circuits.STORAGE).first()
+    if row is None:
+        return AsAWhole()
+    state = circuits.circuit_of(row).state(now)
+    until = row.retry_at if state is State.OPEN and not row.trying else None
+    return AsAWhole(State.HALF_OPEN if row.trying else state, until, row.last_error)
 
 
 def shown(rows: list[DriveAccount], now: datetime) -> dict[int, Shown]:

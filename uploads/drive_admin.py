@@ -23,7 +23,7 @@ from quotas.forms import SIZES
 from quotas.sizes import exact_size, short_size
 from uploads import drive_accounts, drive_consent
 from uploads.admin_fields import exact
-from uploads.drive_accounts import Shown
+from uploads.drive_accounts import AsAWhole, Shown
 from uploads.drive_forms import DriveAccountForm
 from uploads.drive_models import DriveAccount, Kind
 from uploads.storage.breaker import State
@@ -45,6 +45,13 @@ CIRCUITS: dict[State, Any] = {
     State.OPEN: _("open: it is left alone for a while"),
     State.HALF_OPEN: _("half-open: it is being tried"),
 }
+OF_DRIVE: dict[State, Any] = {
+    State.CLOSED: _("closed: Drive is used"),
+    State.OPEN: _("open: Drive is left alone for a while"),
+    State.HALF_OPEN: _("half-open: Drive is being tried"),
+}
+CIRCUIT_TONES = {State.CLOSED: "completed", State.OPEN: "failed", State.HALF_OPEN: "queued"}
+TRIED_AGAIN = _("tried again at %(moment)s UTC")
 WORKS = _("The account “%(account)s” works.")
 TROUBLE = _("The account “%(account)s” is in trouble: %(sentence)s (%(cause)s)")
 
@@ -53,8 +60,20 @@ def when(shown: Shown) -> str:
     """Until when it is so; a failing one is tried again then, and may fail on."""
     if shown.until is None:
         return ""
-    text = _("tried again at %(moment)s UTC") if shown.condition is Condition.FAILING else _("until %(moment)s UTC")
+    text = TRIED_AGAIN if shown.condition is Condition.FAILING else _("until %(moment)s UTC")
     return text % {"moment": date_format(shown.until, "SHORT_DATETIME_FORMAT")}
+
+
+def drive_in_words(drive: AsAWhole) -> dict[str, str]:
+    """How Drive as a whole stands: the tone and the words of its circuit, when it is tried again, and the cause."""
+    moment = date_format(drive.until, "SHORT_DATETIME_FORMAT") if drive.until else ""
+    notes = [str(TRIED_AGAIN % {"moment": moment})] if moment else []
+    notes += [drive.cause] if drive.cause else []
+    return {
+        "tone": CIRCUIT_TONES[drive.circuit],
+        "words": str(OF_DRIVE[drive.circuit]),
+        "notes": " · ".join(notes),
+    }
 
 
 def of(account: DriveAccount) -> Shown:
@@ -131,6 +150,7 @@ class DriveAccountAdmin(admin.ModelAdmin):
         for row in rows:
             vars(row)["shown"] = seen[row.pk]
         changes.result_list = rows
+        changes.drive = drive_in_words(drive_accounts.as_a_whole(timezone.now()))  # type: ignore[attr-defined]
         return changes
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> DriveAccount | None:

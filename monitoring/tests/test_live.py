@@ -12,11 +12,14 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper as DatabaseWrapper
 from django.test import Client
+from django.utils import timezone
 
 from monitoring import consumer, snapshot
 from monitoring.routing import websocket_urlpatterns
 from monitoring.tests.files import a_file
+from uploads.drive_models import DriveAccount
 from uploads.slots.keeper import get_keeper
+from uploads.storage.gdrive import circuits, troubles
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -267,3 +270,23 @@ async def test_the_page_shows_how_each_drive_account_fares():
     assert sick["until"]
     assert "A Drive account fails: sick" in [alert["sentence"] for alert in message["alerts"]]
     await talk.disconnect()
+
+
+@pytest.mark.usefixtures("two_accounts")
+async def test_the_page_says_when_drive_as_a_whole_is_left_alone():
+    _user, session = await staff()
+    talk = socket(session)
+    await talk.connect(timeout=5)
+    message = await next_where(talk, lambda message: message["accounts"])
+    assert message["drive"] == {"circuit": "closed", "words": ""}
+    await database_sync_to_async(open_the_whole_circuit)()
+    snapshot.forget()
+    message = await next_where(talk, lambda message: message["drive"]["circuit"] == "open")
+    assert message["drive"]["words"] == "Drive as a whole fails and is left alone for a while"
+    await talk.disconnect()
+
+
+def open_the_whole_circuit():
+    account = DriveAccount.objects.get(name="sound")
+    for _ in range(circuits.WHOLE.failures):
+        circuits.failed(account.pk, timezone.now(), troubles.UNREACHABLE, "no route to host", whole=True)

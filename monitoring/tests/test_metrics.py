@@ -71,8 +71,10 @@ async def test_each_drive_account_that_is_on_has_its_figures():
     assert 'directdrivex_drive_account_room_bytes{account="sound"} 5000.0' in text
     assert 'room_bytes{account="sick"}' not in text
     assert "away" not in text
+    assert 'directdrivex_drive_circuit{state="closed"} 1.0' in text
+    assert 'directdrivex_drive_circuit{state="open"} 0.0' in text
     assert 'directdrivex_alert{code="drive_account_failing"} 1.0' in text
 
 
 async def test_without_drive_there_are_no_figures_of_accounts():
-    assert "drive_account" not in (await scrape()).content.decode()
+    assert "directdrivex_drive" not in (await scrape()).content.decode()

@@ -6,11 +6,13 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -233,6 +235,25 @@ def test_the_list_tells_how_each_account_stands(admin: Client, drive: EmulatorPr
     shown = text_of(admin.get(page(failing)))
     assert "open: it is left alone for a while" in shown
     assert "True cause: 503 backendError" in shown
+
+
+def test_the_list_tells_how_drive_as_a_whole_stands(admin: Client) -> None:
+    now, account = timezone.now(), oauth_account()
+
+    def told() -> str:
+        text = text_of(admin.get(reverse(LIST)))
+        return text[text.index("The circuit round Drive as a whole") :]
+
+    assert told().startswith("The circuit round Drive as a whole: closed: Drive is used")
+    for _ in range(circuits.WHOLE.failures):
+        circuits.failed(account.pk, now, troubles.UNREACHABLE, "no route to host", whole=True)
+    shown = r"as a whole: open: Drive is left alone for a while tried again at .* UTC · no route to host"
+    assert re.search(shown, told())
+    with transaction.atomic():
+        circuits.whole_storage_rests(now + timedelta(minutes=2))
+    assert "as a whole: half-open: Drive is being tried no route to host" in told()
+    circuits.worked(account.pk, now)
+    assert "as a whole: closed: Drive is used" in told()
 
 
 def rows_of(response: Any) -> list[tuple[DriveAccount, str]]:

@@ -1,6 +1,7 @@
 """`manage.py drive_accounts`, and the account that the environment makes."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from django.utils import timezone
 from devtools.emulator_process import EmulatorProcess
 from uploads.drive_models import DriveAccount, DriveUpload, Kind
 from uploads.secrets import UnsealError, seal, unseal
+from uploads.storage.gdrive import circuits, troubles
 from uploads.storage.gdrive.sealed import client_of
 from uploads.tests.drive_rig import drive, module_emulator, oauth_account, service_account, service_key, shared_drive
 
@@ -43,6 +45,14 @@ def test_a_check_tells_the_health_and_the_room_of_each(capsys: Any, drive: Emula
     text = said(capsys, "--check")
     assert "films (films@example.org): well, 7 GiB free" in text
     assert "team (robot@project.iam.gserviceaccount.com): well, room unknown" in text
+
+
+def test_it_tells_how_drive_as_a_whole_stands(capsys: Any) -> None:
+    account = oauth_account()
+    assert "Drive as a whole: circuit closed\n" in said(capsys)
+    for _ in range(circuits.WHOLE.failures):
+        circuits.failed(account.pk, timezone.now(), troubles.UNREACHABLE, "no route to host", whole=True)
+    assert re.search(r"Drive as a whole: circuit open until \d.* UTC \(no route to host\)\n", said(capsys))
 
 
 def test_a_trouble_is_told_with_its_true_cause_and_an_exit_code(capsys: Any, drive: EmulatorProcess) -> None:

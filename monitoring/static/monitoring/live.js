@@ -106,7 +106,7 @@ function tile(id, figure, words, share) {
 }
 
 /** @param {any} snapshot */
-function paintTiles({ slots, memory, buffers, today, storage, accounts, workers, machines, queued_in_all: waiting }) {
+function paintTiles({ slots, memory, buffers, today, storage, accounts, drive, workers, machines, queued_in_all: waiting }) {
   tile(
     "ddx-slots",
     slots.known ? `${count(slots.used)} / ${count(slots.total)}` : "?",
@@ -164,18 +164,22 @@ function paintTiles({ slots, memory, buffers, today, storage, accounts, workers,
     storage.ok ? storage.name : storage.detail,
   );
   stored.classList.toggle("ddx-bad", !storage.ok);
-  setText(find(".ddx-more", HTMLElement, stored), inWords(accounts));
+  setText(find(".ddx-more", HTMLElement, stored), inWords(accounts, drive));
 }
 
-/** How many accounts can be used, and what is wrong with the others. @param {any[]} accounts */
-function inWords(accounts) {
+/**
+ * How Drive stands, how many accounts can be used, and what is wrong with the others.
+ * @param {any[]} accounts @param {{words: string} | null} drive
+ */
+function inWords(accounts, drive) {
   if (!accounts.length) return "";
   const working = accounts.filter((account) => account.works).length;
   const sum = fill(ngettext("%(working)s of %(all)s account works", "%(working)s of %(all)s accounts work", accounts.length), {
     working: count(working),
     all: count(accounts.length),
   });
-  return [sum, ...accounts.filter((account) => !account.works).map(withTime)].join(" · ");
+  const whole = drive && drive.words ? [drive.words] : [];
+  return [...whole, sum, ...accounts.filter((account) => !account.works).map(withTime)].join(" · ");
 }
 
 /** @param {{name: string, words: string, until: string | null}} account */

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from quotas.sizes import exact_size, short_size
 from uploads import drive_accounts
-from uploads.drive_accounts import Shown
+from uploads.drive_accounts import AsAWhole, Shown
 from uploads.drive_models import DriveAccount
 from uploads.secrets import UnsealError
 from uploads.storage.gdrive.conditions import Condition
@@ -40,6 +40,8 @@ class Command(BaseCommand):
         shown = drive_accounts.shown(rows, now)
         for row in rows:
             self._show(row, shown[row.pk])
+        if rows:
+            self._show_all_of_it(drive_accounts.as_a_whole(now))
         broken = [row.name for row in rows if row.enabled and row.error_code]
         if options["check"] and (broken or not any(row.enabled for row in rows)):
             raise CommandError(f"In trouble: {', '.join(broken)}." if broken else "No Drive account is switched on.")
@@ -57,6 +59,11 @@ class Command(BaseCommand):
         )
         if shown.trouble and shown.condition is not Condition.OFF:
             self.stdout.write(f"  {shown.sentence} ({row.last_error})")
+
+    def _show_all_of_it(self, drive: AsAWhole) -> None:
+        until = f" until {drive.until:%Y-%m-%d %H:%M} UTC" if drive.until else ""
+        cause = f" ({drive.cause})" if drive.cause else ""
+        self.stdout.write(f"Drive as a whole: circuit {drive.circuit.value}{until}{cause}")
 
     def _reseal(self) -> None:
         try:

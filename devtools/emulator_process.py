@@ -127,8 +127,12 @@ class EmulatorProcess(ProgramProcess):
 
     def open_sessions(self) -> int:
         """How many upload sessions are neither finished nor gone nor cancelled."""
+        return len(self.open_session_ids())
+
+    def open_session_ids(self) -> list[str]:
+        """What makes the address of each of them a secret."""
         facts = [json.loads(path.read_text()) for path in (self.folder / "sessions").glob("*.json")]
-        return sum(not fact["done"] and not fact["gone"] for fact in facts)
+        return [fact["id"] for fact in facts if not fact["done"] and not fact["gone"]]
 
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before our own machine

@@ -21,6 +21,8 @@ import websockets
 
 from devtools.client import Client, PatternSource, Refused, Upload, sha256_of
 from devtools.drive_site import SECOND_REFRESH_TOKEN, Site
+from tests.doors_rig import NAME, PASSWORD
+from tests.test_admin_steering import Admin, hear
 from uploads.tests.test_zip_body import taken
 
 MIB = 1024 * 1024
@@ -39,8 +41,10 @@ def all_messages() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def running_site(tmp_path_factory: pytest.TempPathFactory, all_messages: list[dict[str, Any]]) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("drive"), accounts=2, LOG_LEVEL="debug")
+    admin = {"ADMIN_EMAIL": NAME, "ADMIN_PASSWORD": PASSWORD}
+    site = Site(tmp_path_factory.mktemp("drive"), accounts=2, LOG_LEVEL="debug", **admin)
     yield site
+    assert SECRET.search(site.emulator.token()), "tokens look otherwise: the search below would find none"
     events = site.database("SELECT detail FROM uploads_fileevent")
     rows = site.database("SELECT * FROM uploads_storedfile") + site.database(
         "SELECT last_error FROM uploads_driveaccount"
@@ -322,6 +326,43 @@ async def test_a_cancelled_upload_leaves_nothing_on_drive_and_what_came_of_it_co
     assert not site.files_of(upload)
     assert used() - before >= told > 0, "or whoever cancels in time sends as much as they like"
     await site.nothing_is_held(client)
+
+
+async def test_no_page_and_no_figure_tells_a_secret_while_a_session_is_open(site: Site, client: Client) -> None:
+    site.emulator.add_fault("slow", rate=MIB, times=-1)
+    upload = await client.initiate("film.mkv", SIZE)
+    moving = asyncio.Event()
+    sending = asyncio.create_task(
+        client.send(upload, PatternSource(SIZE), on_message=lambda m: m["type"] == "progress" and moving.set())
+    )
+    async with asyncio.timeout(20):
+        await moving.wait()
+    session, account = site.emulator.open_session_ids()[-1], "/admin/uploads/driveaccount/"
+    [[number]] = site.database("SELECT id FROM uploads_driveaccount WHERE name = 'env'")
+    for_staff = [account, f"{account}{number}/change/", f"/admin/uploads/storedfile/{upload.file_id}/change/"]
+    for_all = ["/metrics", "/readyz", "/api/v1/system/upload-status", f"/f/{upload.file_id}"]
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(site.server.url, cookie_jar=jar) as http:
+        admin = Admin(http, site.server)
+        await admin.sign_in()
+        told = {address: await admin.page(address) for address in [*for_staff, "/admin/monitoring/live/"]}
+        async with admin.live() as socket:
+            told["live"] = str(await hear(socket, lambda message: bool(message["running"])))
+    for address in for_all:
+        async with client.http.get(address) as answer:
+            told[address] = await answer.text()
+    told["status"] = json.dumps(await client.status(upload))
+    told["rows"] = repr([site.database(f"SELECT * FROM uploads_{table}") for table in ("driveupload", "driveaccount")])
+    told["log"] = site.server.text()
+    await client.cancel(upload)
+    with pytest.raises(Refused):
+        await sending
+    told["messages"] = json.dumps(upload.messages)
+    assert "film.mkv" in told["live"]
+    assert "env" in told[account]
+    secrets = (session, "/upload/drive", "ya29.", "1//first-refresh", SECOND_REFRESH_TOKEN, upload.token)
+    found = {(where, secret) for where, text in told.items() for secret in secrets if secret in text}
+    assert not found
 
 
 # --- On the way out ---

@@ -16,7 +16,7 @@ from uploads.models import StoredFile
 from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.gdrive.store import DriveStore
-from uploads.tests.drive_rig import drive, module_emulator, oauth_account
+from uploads.tests.drive_rig import drive, module_emulator, oauth_account, service_account, shared_drive
 
 __all__ = ["drive", "module_emulator"]
 
@@ -100,6 +100,18 @@ async def test_a_file_that_other_accounts_of_the_pool_see_too_stays(drive: Emula
     await become(whole, Status.COMPLETED)
     assert (await cleanup.clean(NOBODY)).orphans == []
     assert [len(on_drive(drive, file)) for file in (whole, half_way)] == [1, 1]
+
+
+async def test_a_removal_that_drive_refuses_says_nothing_against_the_account(drive: EmulatorProcess) -> None:
+    await DriveAccount.objects.all().adelete()
+    robot = await sync(service_account)("robot", shared_drive(drive))
+    file = await put(300 * KIB)
+    await become(file, Status.COMPLETED)
+    drive.set_account(client_email="robot@project.iam.gserviceaccount.com", manager=False)
+    await services.delete(file.pk, "sender")
+    row = await DriveAccount.objects.aget(pk=robot.pk)
+    assert (row.failures, row.error_code) == (0, ""), "or who deletes their own files keeps all others from it"
+    assert any("insufficientFilePermissions" in problem for problem in (await cleanup.clean(NOBODY)).problems)
 
 
 async def test_what_others_keep_there_is_not_touched(drive: EmulatorProcess, store: DriveStore) -> None:

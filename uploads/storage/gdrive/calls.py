@@ -27,6 +27,8 @@ T = TypeVar("T")
 NO_FAULTS = (DriveGoneError, DriveTakenError)
 # The same of a file that is read: how often it was handed out, or to whom, is a matter of this one file.
 NO_FAULTS_OF_READING = (*NO_FAULTS, DriveFullError, DriveRefusedError)
+# And of one that is to be removed, which somebody may have moved to where the account may not.
+NO_FAULTS_OF_REMOVING = (*NO_FAULTS, DriveRefusedError)
 
 
 class Calls:
@@ -42,12 +44,12 @@ class Calls:
         *,
         after: DriveBusyError | None = None,
         brief: bool = False,
-        reads: bool = False,
+        no_faults: tuple[type[StorageError], ...] = NO_FAULTS,
     ) -> T:
         """What `call`, given an access token, returns. A token that is refused is made anew once.
 
-        `after`: it was busy just now, so that a pause comes first. `reads`: it asks for the bytes of a file. Raises the
-        errors of `errors.py`, which the pool has been told then.
+        `after`: it was busy just now, so that a pause comes first. Raises the errors of `errors.py`, which the pool has
+        been told then, but for `no_faults`.
         """
         try:
             async for attempt in self.patience.tries(brief=brief):
@@ -57,7 +59,7 @@ class Calls:
                         raise busy
                     result = await self._with_token(account, call)
         except StorageError as error:
-            await self.report(account, error, NO_FAULTS_OF_READING if reads else NO_FAULTS)
+            await self.report(account, error, no_faults)
             raise
         return result
 

@@ -21,7 +21,7 @@ from uploads.storage.base import (
     is_key,
 )
 from uploads.storage.digest import RunningDigest
-from uploads.storage.gdrive.calls import Calls
+from uploads.storage.gdrive.calls import NO_FAULTS_OF_READING, NO_FAULTS_OF_REMOVING, Calls
 from uploads.storage.gdrive.client import DriveClient
 from uploads.storage.gdrive.errors import DriveBusyError, DriveGoneError, DriveRefusedError
 from uploads.storage.gdrive.partial import DrivePartial
@@ -146,7 +146,7 @@ class DriveStore(Store, Tidied):
             begin = partial(self._begin_download, file_id, position, end, size)
             try:
                 block, blocks = await self._calls.make(
-                    account, begin, after=broken, brief=brief and not has_begun, reads=True
+                    account, begin, after=broken, brief=brief and not has_begun, no_faults=NO_FAULTS_OF_READING
                 )
             except DriveGoneError as error:
                 raise ObjectMissingError(str(error)) from None
@@ -195,7 +195,8 @@ class DriveStore(Store, Tidied):
             await self._calls.make(account, lambda token: self._client.cancel(token, url), brief=True)
 
     async def _remove(self, account: Account, file_id: str) -> None:
-        await self._calls.make(account, lambda token: self._client.delete(token, file_id), brief=True)
+        call = partial(self._client.delete, file_id=file_id)
+        await self._calls.make(account, call, brief=True, no_faults=NO_FAULTS_OF_REMOVING)
 
     async def left_over(self, least_age: float) -> AsyncIterator[LeftOver]:
         made_before = (datetime.now(UTC) - timedelta(seconds=least_age)).isoformat(timespec="seconds")

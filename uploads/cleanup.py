@@ -7,6 +7,7 @@ any number of machines, and again.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from channels.db import database_sync_to_async
@@ -29,6 +30,7 @@ FINISH_AFTER = timedelta(minutes=15)  # wire.md: completed without `finish`, thi
 IDLE_RESERVATION = timedelta(hours=1)  # product.md: a reservation without a first byte is returned
 USAGE_KEPT = timedelta(days=400)  # a year of daily use can be compared with the one before
 ORPHAN_SECONDS = 3600.0  # younger bytes may belong to an upload that has only just begun
+FAILED_REMOVALS = 10  # in a row: it is the storage that fails, and each may take its time
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +80,7 @@ async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
                 report.problems.append(f"{key}: {error}")
     for store in await _stores():
         try:
-            report.orphans += await _orphans(store, alive, dry_run=dry_run)
+            await _remove_orphans(store, alive, report, dry_run=dry_run)
             if isinstance(store, Tidied):
                 await _remove_left_over(store, report, dry_run=dry_run)
         except StorageError as error:
@@ -175,22 +177,35 @@ async def _remove_left_over(store: Tidied, report: Report, *, dry_run: bool) -> 
         if file is None or not (left.replaced or file.status in TERMINAL):
             continue
         log.info("left_over", file=left.key, object=left.name)
-        if not dry_run:
-            await left.remove()
-        report.orphans.append(left.key)
+        await _remove(left.key, left.remove, report, dry_run=dry_run)
 
 
-async def _orphans(store: Store, alive: frozenset[str], *, dry_run: bool) -> list[str]:
+async def _remove_orphans(store: Store, alive: frozenset[str], report: Report, *, dry_run: bool) -> None:
     """Bytes whose file is over or was never known: removed, unless they are young."""
     old = [key for key, age in await store.keys() if age >= ORPHAN_SECONDS and key not in alive]
-    removed = []
+    failed = 0  # in a row
     for start in range(0, len(old), 500):
         some = old[start : start + 500]
         kept = StoredFile.objects.filter(pk__in=some, status__in=[*ACTIVE, Status.COMPLETED])
         keep = {str(key) async for key in kept.values_list("pk", flat=True)}
         for key in some:
             if key not in keep:
-                if not dry_run:
-                    await store.delete(key)
-                removed.append(key)
-    return removed
+                removed = await _remove(key, partial(store.delete, key), report, dry_run=dry_run)
+                failed = 0 if removed else failed + 1
+                if failed == FAILED_REMOVALS:
+                    raise StorageUnavailableError(
+                        f"{failed} removals in a row failed; the rest is left to the next run"
+                    )
+
+
+async def _remove(key: str, remove: Callable[[], Awaitable[None]], report: Report, *, dry_run: bool) -> bool:
+    """Remove one, or say in the report why not: it keeps no other from being removed."""
+    try:
+        if not dry_run:
+            await remove()
+    except StorageError as error:
+        log.warning("orphan_not_removed", file=key, cause=str(error))
+        report.problems.append(f"{key}: {error}")
+        return False
+    report.orphans.append(key)
+    return True

@@ -114,6 +114,27 @@ async def test_a_removal_that_drive_refuses_says_nothing_against_the_account(dri
     assert any("insufficientFilePermissions" in problem for problem in (await cleanup.clean(NOBODY)).problems)
 
 
+async def test_one_file_that_cannot_be_removed_keeps_no_other_from_it(drive: EmulatorProcess) -> None:
+    robot = await sync(service_account)("robot", shared_drive(drive), enabled=False)
+    files = [await put(300 * KIB) for _ in range(3)]
+    for file in files:
+        await become(file, Status.EXPIRED)
+    kept = sorted(files, key=lambda file: str(file.pk))[0]
+    drive.set_account(client_email="robot@project.iam.gserviceaccount.com", manager=False)
+    [on_team_drive] = on_drive(drive, kept)
+    token = drive.token("first")
+    drive.call(
+        "PATCH",
+        f"/drive/v3/files/{on_team_drive}?addParents={robot.folder_id}&supportsAllDrives=true",
+        {},
+        Authorization=f"Bearer {token}",
+    )
+    await DriveUpload.objects.filter(pk=kept.pk).aupdate(account_id=robot.pk)
+    report = await cleanup.clean(NOBODY)
+    assert set(report.orphans) == {str(file.pk) for file in files} - {str(kept.pk)}
+    assert any(problem.startswith(str(kept.pk)) for problem in report.problems)
+
+
 async def test_what_others_keep_there_is_not_touched(drive: EmulatorProcess, store: DriveStore) -> None:
     token = drive.token("first")
 

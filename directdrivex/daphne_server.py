@@ -24,6 +24,8 @@ from zope.interface import implementer
 
 from directdrivex.frame_budget import FrameBudgets
 from directdrivex.outgoing import BrokenOffError
+from directdrivex.unread import unacknowledged
+from uploads.delivery.lasting import UNREAD
 
 CLOSE_SECONDS = 10  # wire.md: after its close the server reads and drops this long
 DEAD_PEER_MILLISECONDS = 40_000
@@ -110,6 +112,14 @@ class Request(WebRequest):
         """Let nobody take what was sent so far for the whole answer."""
         if self._response_started and not self.finished and self.channel is not None:
             self.channel.transport.abortConnection()
+
+    def unread(self) -> int:
+        """How many bytes of the answer the peer has not taken yet."""
+        if self.finished or self.channel is None:
+            return 0
+        transport = self.channel.transport
+        waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return int(waiting) + unacknowledged(transport.getHandle())
 
     def finish(self) -> None:
         self._close_outlet()
@@ -249,6 +259,8 @@ class DaphneServer(Server):
         inbox = Inbox(protocol.hold, protocol.go_on) if is_socket else Inbox(lambda: None, lambda: None)
         scope.setdefault("asgi", {"version": "3.0"})
         scope["root_path"] = ""  # daphne believes a header of the client's
+        if not is_socket:
+            scope[UNREAD] = protocol.unread
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         running = running if is_socket else self._served(running, protocol)
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)

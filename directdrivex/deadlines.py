@@ -13,6 +13,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from directdrivex.outgoing import BrokenOffError
+from directdrivex.unread import unacknowledged
+from uploads.delivery.lasting import UNREAD
 
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a further request, to the end of its headers
 BODY_SECONDS = 120.0  # from there to the end of its body, which is 2 MiB at most
@@ -32,6 +34,7 @@ class PatientHTTP(H11Protocol):
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         cycle = self.cycle
+        scope[UNREAD] = self._unread
         try:
             await self._application(scope, receive, send)
         except BaseException as error:
@@ -40,6 +43,11 @@ class PatientHTTP(H11Protocol):
                 cycle.disconnected = True  # as it is noted a moment later anyway
             if not isinstance(error, BrokenOffError):
                 raise
+
+    def _unread(self) -> int:
+        if self.transport.is_closing():
+            return 0
+        return int(self.transport.get_write_buffer_size()) + unacknowledged(self.transport.get_extra_info("socket"))
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 from django.core.handlers.asgi import ASGIHandler
 
-from uploads.delivery.lasting import HELD
+from uploads.delivery.lasting import HELD, READER
 from uploads.delivery.pace import Pace
+from uploads.delivery.reader import Reader
 from uploads.errors import UploadError
 from uploads.storage.base import StorageError
 
@@ -66,12 +67,19 @@ class Handler(ASGIHandler):
 
     async def _pass_on(self, stream: Any, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Send all of it, or as much as the client is there for. Raises `BrokenOffError`."""
-        sending = asyncio.create_task(super().send_response(stream, _in_time(send)))
+        reader: Reader | None = scope.get(READER)
+        sending = asyncio.create_task(super().send_response(stream, _in_time(send, reader)))
         leaving = asyncio.ensure_future(receive())  # nothing more comes, until the client has gone
+        ends: set[asyncio.Future[Any]] = {sending, leaving}
+        if reader:
+            ends.add(reader.gives_way)
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
+            elif reader and reader.gives_way.done() and not leaving.done():
+                log.info("download_gave_way", path=scope["path"])
+                raise BrokenOffError
         except (StorageError, UploadError, TimeoutError) as cause:
             log.warning("download_broken_off", path=scope["path"], cause=f"{type(cause).__name__}: {cause}")
             raise BrokenOffError from cause
@@ -81,10 +89,14 @@ class Handler(ASGIHandler):
             await asyncio.gather(sending, leaving, return_exceptions=True)
 
 
-def _in_time(send: Send) -> Send:
+def _in_time(send: Send, reader: Reader | None) -> Send:
     async def sent(message: Message) -> None:
         await pace.turn()
+        if reader:
+            reader.begin()
         async with asyncio.timeout(STUCK_SECONDS):
             await send(message)
+        if reader:
+            reader.end(len(message.get("body", b"")))
 
     return sent

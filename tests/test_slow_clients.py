@@ -20,7 +20,11 @@ UPGRADE = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY
 
 
 # All come from one address.
-SETTINGS = {"UPLOAD_IDLE_SECONDS": "6", "MAX_CONCURRENT_DOWNLOADS": "300", "MAX_CONCURRENT_DOWNLOADS_PER_USER": "300"}
+SETTINGS = {
+    "UPLOAD_IDLE_SECONDS": "6",
+    "MAX_CONCURRENT_DOWNLOADS": "600",
+    "MAX_CONCURRENT_DOWNLOADS_PER_USER": "300",
+}
 
 
 @pytest.fixture(scope="module")

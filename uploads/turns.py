@@ -22,9 +22,13 @@ class Turns:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()  # who waits, and may have one more
 
+    def may_have_more(self, person: str) -> bool:
+        """Has this person less than one may have?"""
+        return self._taken[person] < self._each
+
     def is_free(self, person: str) -> bool:
         """Would `take` return at once?"""
-        return self._may(person) and self._taken.total() < self._at_once
+        return self.may_have_more(person) and self._taken.total() < self._at_once
 
     async def take(self, person: str) -> None:
         """Return when it is this person's turn, which `give_back` ends."""
@@ -57,15 +61,12 @@ class Turns:
                 turn.set_result(None)
             self._offer(lucky)
 
-    def _may(self, person: str) -> bool:
-        return self._taken[person] < self._each
-
     def _offer(self, person: str) -> None:
         """Put this person into the line of those who may have one more, or out of it."""
         if not self._waiting.get(person):
             self._waiting.pop(person, None)
             self._next.pop(person, None)
-        elif self._may(person):
+        elif self.may_have_more(person):
             self._next.setdefault(person)
 
 

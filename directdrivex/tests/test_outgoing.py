@@ -9,7 +9,8 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from directdrivex import outgoing
 from directdrivex.outgoing import BrokenOffError, Handler
-from uploads.delivery.lasting import held_by
+from uploads.delivery.lasting import READER, held_by
+from uploads.delivery.reader import Reader
 from uploads.storage.base import StorageUnavailableError
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
@@ -46,9 +47,9 @@ class Played:
         await self.takes.wait()
         self.sent.append(message)
 
-    async def run(self) -> None:
+    async def run(self, **more: Any) -> None:
         async with asyncio.timeout(10):
-            await self._handler(dict(SCOPE), self.receive, self.send)
+            await self._handler(SCOPE | more, self.receive, self.send)
 
     @property
     def body(self) -> bytes:
@@ -105,3 +106,15 @@ async def test_who_takes_nothing_for_too_long_is_left(monkeypatch: pytest.Monkey
     with pytest.raises(BrokenOffError):
         await played.run()
     assert (played.body, played.given_back) == (b"one", True)
+
+
+async def test_who_must_give_way_is_left_in_the_middle() -> None:
+    async def stop() -> None:
+        played.takes.clear()
+        reader.give_way()
+
+    reader = Reader(lambda: 0)
+    played = Played(two_blocks(between=stop))
+    with pytest.raises(BrokenOffError):
+        await played.run(**{READER: reader})
+    assert (played.body, played.is_ended, played.given_back) == (b"one", False, True)

@@ -10,6 +10,8 @@ from typing import Any
 
 HELD = "directdrivex.held"
 TURN = "directdrivex.turn"  # gives back the request's turn (`directdrivex/turns.py`) early; may be called again
+UNREAD = "directdrivex.unread"  # tells how many bytes the client has not taken yet; not every server knows
+READER = "directdrivex.reader"  # the `Reader` of an answer that may have to give way to others
 
 
 def held_by(scope: Mapping[str, Any]) -> AsyncExitStack | None:

@@ -15,7 +15,7 @@ from devtools.faulty_server import FaultyServer
 from devtools.postgres import PrivatePostgres
 from devtools.server_process import prepare
 from tests.faults import MIB, codes, ends_equal, nothing_left, readiness, until
-from uploads.sharing import access
+from uploads.sharing import giving
 
 BOUND_SECONDS = 60  # of what must not hang; the machine may be a slow one
 CROWD = 60
@@ -174,7 +174,7 @@ async def test_a_download_that_nobody_limited_goes_on_while_the_database_is_away
     async with client.http.get(upload.answer["download_url"]) as answer, asyncio.timeout(BOUND_SECONDS):
         got += await answer.content.readexactly(MIB)
         with trial[1]():
-            away_until = loop.time() + access.LOOK_AGAIN_SECONDS + 1
+            away_until = loop.time() + giving.LOOK_AGAIN_SECONDS + 1
             while loop.time() < away_until:
                 got += await answer.content.readexactly(256 * 1024)
                 await asyncio.sleep(0.05)  # a line that is slow enough for the download to last

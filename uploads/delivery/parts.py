@@ -13,6 +13,7 @@ from uploads.delivery.line import line
 from uploads.delivery.ranges import ByteRange, Outcome
 from uploads.errors import PreconditionFailed, RangeInvalid
 from uploads.sharing.access import Access
+from uploads.sharing.giving import count_elsewhere, give
 
 # What RFC 9110, 15.4.5 wants of a 304; the rest is about bytes that do not come.
 OF_A_304 = ("ETag", "Last-Modified", "Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
@@ -56,7 +57,7 @@ async def respond(request: HttpRequest, whole: Whole, access: Access, files: Seq
     # What is no range to us may be one to others; and they do not tell how much of it they gave.
     if whole.hand_over is not None and (wanted or "Range" not in request.headers) and not access.is_limited:
         answer = await whole.hand_over(headers)
-        await access.count_elsewhere(is_range=wanted is not None)
+        await count_elsewhere(access, is_range=wanted is not None)
         return answer
     start, length, status = (wanted.start, wanted.length, 206) if wanted else (0, size, 200)
     headers = headers | {"Content-Length": str(length)}
@@ -64,7 +65,7 @@ async def respond(request: HttpRequest, whole: Whole, access: Access, files: Seq
         headers["Content-Range"] = f"bytes {wanted.start}-{wanted.end}/{size}"
     await line().enter(request)
     read = partial(whole.read, start, length)
-    blocks = await access.counted(read, length, size=size, is_range=wanted is not None, files=files)
+    blocks = await give(access, read, length, size=size, is_range=wanted is not None, files=files)
     if (held := held_by(getattr(request, "scope", {}))) is not None:
         held.push_async_callback(blocks.aclose)  # it ends with the answer at the latest
     return StreamingHttpResponse(blocks, status=status, headers=headers)

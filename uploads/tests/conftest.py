@@ -1,12 +1,14 @@
-"""What the tests of slots and of Google Drive stand on."""
+"""What the tests of slots, of files and of Google Drive stand on."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devtools.emulator_process import EmulatorProcess
 from directdrivex.env import redis_layer
+from uploads.storage import get_store
 from uploads.tests.slots_rig import Memo
 
 
@@ -18,6 +20,15 @@ def backend(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.M
         settings.CHANNEL_LAYERS = {"default": redis_layer(url)}
         monkeypatch.setattr("uploads.slots.backing.DatabaseRuns", Memo)
     return str(request.param)
+
+
+@pytest.fixture
+def store(settings: Any, tmp_path: Path) -> Iterator[Any]:
+    """A store on the disk, with nothing in it: this process's until the end of the test."""
+    settings.DATA_DIR = tmp_path
+    get_store.cache_clear()
+    yield get_store()
+    get_store.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,8 @@
 """Locked, withdrawn and used up: what a door gives whom, and how downloads are counted."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,21 +16,13 @@ from uploads import links
 from uploads.delivery import stream
 from uploads.delivery.lasting import HELD
 from uploads.models import CountedDownload, StoredFile
-from uploads.sharing import access, unlocking
+from uploads.sharing import access, giving, unlocking
 from uploads.storage import get_store
 from uploads.storage.base import StorageUnavailableError
 from uploads.tests.sharing_rig import SENDER, TOKEN, batch, got, hashed, visitor, whole_file
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database, pytest.mark.usefixtures("store")]
 MIB = 1024**2
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 async def counts(file: StoredFile) -> int:
@@ -322,7 +312,7 @@ async def test_whoever_got_a_byte_and_leaves_has_downloaded_and_may_go_on(async_
 async def test_a_download_breaks_off_when_its_door_is_shut(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(access, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(giving, "LOOK_AGAIN_SECONDS", 0.0)
     whole = await batch()
     file = await whole_file(bytes(4 * MIB), batch=whole)
     answer = await async_client.get(links.download_path(file.pk))

@@ -1,9 +1,7 @@
 """Batches: announced whole or not at all, shown as they are, cancelled to the last file."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,17 +24,9 @@ from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.base import StorageUnavailableError
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database, pytest.mark.usefixtures("store")]
 PERSON = address_person("198.51.100.22")
 SENDER = Sender(PERSON, None, "visitor")
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 def new(*sizes: int) -> list[NewUpload]:

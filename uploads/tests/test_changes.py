@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,8 @@ from uploads.intake import changes, registry
 from uploads.intake.session import UploadSession
 from uploads.models import StoredFile
 from uploads.states import Status
-from uploads.storage import get_store
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
 class Connected:
@@ -48,14 +46,6 @@ class Connected:
         async with asyncio.timeout(10):
             await self.task
         return self.codes
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[None]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield
-    get_store.cache_clear()
 
 
 @pytest.fixture

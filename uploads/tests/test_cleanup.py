@@ -4,9 +4,7 @@ import asyncio
 import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,17 +21,9 @@ from uploads.states import Status
 from uploads.storage import get_store
 from uploads.storage.local import LocalStore
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database, pytest.mark.usefixtures("store")]
 PERSON = address_person("192.0.2.7")
 NOBODY: frozenset[str] = frozenset()
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[LocalStore]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()  # type: ignore[misc]
-    get_store.cache_clear()
 
 
 async def announce(size: int = 10) -> StoredFile:

@@ -1,10 +1,9 @@
 """One writer per upload: each that opens it raises the epoch of its row, and who has an older one has lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +28,8 @@ AT_ONCE = 8
 
 
 @pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    settings.DATA_DIR = tmp_path
+def _locks_are_soon_given_up(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uploads.storage.local.store.LOCK_SECONDS", 0.1)
-    get_store.cache_clear()
-    yield
-    get_store.cache_clear()
 
 
 async def announced() -> StoredFile:

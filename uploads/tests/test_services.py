@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,18 +22,10 @@ from uploads.states import TRANSITIONS, Status
 from uploads.storage import get_store
 from uploads.storage.base import Digests
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database, pytest.mark.usefixtures("store")]
 PERSON = address_person("198.51.100.20")
 SENDER = Sender(PERSON, None, "visitor")
 DIGESTS = Digests("a" * 64, 7)
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 async def announce(size: int = 10, key: str | None = None) -> StoredFile:

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zipfile import ZipFile
@@ -22,7 +20,6 @@ from uploads.models import Batch, CountedDownload, FileEvent, StoredFile
 from uploads.rates import MemoryRateStore
 from uploads.sharing import passwords, unlocking
 from uploads.states import Status
-from uploads.storage import get_store
 from uploads.storage.base import Digests
 from uploads.tests.sharing_rig import SECRET, SENDER, TOKEN, batch, got, hashed, visitor, whole_file
 from uploads.waiting import Waiters
@@ -34,12 +31,8 @@ INITIATE, INITIATE_BATCH = f"{API}/upload/initiate", f"{API}/batch/initiate"
 
 
 @pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
+def _nobody_has_guessed(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "rates", MemoryRateStore())
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 async def call(client: AsyncClient, method: str, path: str, body: Any = None, status: int = 200, **headers: str) -> Any:

@@ -1,9 +1,7 @@
 """How a file looks to those with its link: the same everywhere, and true."""
 
 import os
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,16 +19,8 @@ from uploads.slots.manager import LeaseView
 from uploads.states import Status
 from uploads.storage import get_store
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 SENDER = Sender(address_person("198.51.100.21"), None, "visitor")
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 async def announce(size: int = 100, **fields: Any) -> StoredFile:

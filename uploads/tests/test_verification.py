@@ -4,9 +4,8 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from uploads.storage import get_store
 from uploads.storage.base import Digests, OwnDigest, PartialObject
 from uploads.storage.local import LocalStore
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 DATA = os.urandom(100_000)
 EPOCH = 1  # of the first that opens an upload for writing
 
@@ -38,14 +37,6 @@ class Slot:
 
     async def release(self) -> None:
         self.released = True
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[LocalStore]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()  # type: ignore[misc]
-    get_store.cache_clear()
 
 
 async def whole_upload() -> tuple[StoredFile, PartialObject]:

@@ -8,7 +8,6 @@ import random
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -23,22 +22,13 @@ from uploads import services
 from uploads.delivery import zip_files
 from uploads.models import Batch, StoredFile
 from uploads.states import Status
-from uploads.storage import get_store
 from uploads.storage.base import ObjectMissingError, StorageUnavailableError
 from uploads.tests.test_zip_body import taken
 from uploads.tests.zip_rig import body_of, get_zip, stored_batch
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio, pytest.mark.usefixtures("store")]
 MIB = 1024 * 1024
 THREE = (("a.txt", b"first"), ("photos/b.bin", bytes(range(256)) * 5000), ("फ़ाइल.txt", b"third"))
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 def opened(data: bytes) -> zipfile.ZipFile:

@@ -4,8 +4,7 @@ import asyncio
 import io
 import os
 import zipfile
-from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -15,20 +14,12 @@ from django.utils import timezone
 from uploads import tokens
 from uploads.models import Batch, StoredFile
 from uploads.sharing.access import Access
-from uploads.storage import get_store
+from uploads.sharing.giving import give
 from uploads.tests.sharing_rig import SECRET, TOKEN, hashed, visitor
 from uploads.tests.zip_rig import body_of, get_zip, stored_batch
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio, pytest.mark.usefixtures("store")]
 MIB = 1024 * 1024
-
-
-@pytest.fixture(autouse=True)
-async def store(settings: Any, tmp_path: Path) -> AsyncIterator[Any]:
-    settings.DATA_DIR = tmp_path
-    get_store.cache_clear()
-    yield get_store()
-    get_store.cache_clear()
 
 
 async def two(data: tuple[bytes, bytes] = (b"first", b"second"), **fields: Any) -> tuple[Batch, StoredFile, StoredFile]:
@@ -143,7 +134,7 @@ async def test_who_leaves_a_counted_download_in_the_middle_leaves_no_error_behin
         return reading_ahead()
 
     access = Access(batch, is_sender=False, lock="", is_unlocked=False, recipients=("one",))
-    blocks = await access.counted(read, 100, size=100, is_range=False)
+    blocks = await give(access, read, 100, size=100, is_range=False)
     assert b"".join([await anext(blocks), await anext(blocks)])
     await blocks.aclose()
     await nothing_runs()

@@ -1,0 +1,171 @@
+"""Bytes for who was found to have access to them (`access.py`): counted as a download, and watched while it runs.
+
+body = await give(access, read, length, size=file.size, is_range=False)  # raises Gone
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from uuid import UUID
+
+import structlog
+from channels.db import database_sync_to_async
+from django.db import DatabaseError, InterfaceError
+from django.utils.translation import gettext_lazy as _
+
+from uploads import services
+from uploads.errors import Gone
+from uploads.models import Batch, StoredFile
+from uploads.sharing import counting, rules
+from uploads.sharing.access import Access, is_withdrawn, lock_of
+from uploads.sharing.counting import REVOKED, Counted, Wanted
+from uploads.states import Status
+from uploads.storage.base import StorageUnavailableError
+
+CHANGED = _("The sender has changed who may have this.")
+# A door that is shut while a download runs ends it within this time.
+LOOK_AGAIN_SECONDS = 5.0
+
+DATABASE_AWAY = (DatabaseError, InterfaceError)
+log = structlog.get_logger(__name__)
+
+Read = Callable[[], Awaitable[AsyncGenerator[bytes]]]
+
+
+_given_up: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold of its tasks
+
+
+async def _take_back(begun: asyncio.Task[AsyncGenerator[bytes]]) -> None:
+    """Close what nobody waits for any longer, once it has begun."""
+    await asyncio.wait({begun})
+    if begun.exception() is None:
+        await begun.result().aclose()
+
+
+async def give(
+    access: Access, read: Read, length: int, *, size: int, is_range: bool, files: Sequence[UUID] = ()
+) -> AsyncGenerator[bytes]:
+    """The `length` bytes that `read` begins to read, as one counted download or as a further part of one.
+
+    `size` is that of the whole file, or of the ZIP with these `files`. A download of which no byte began is not
+    counted once this is closed; what is withdrawn meanwhile breaks off. Raises `Gone` where no more are allowed,
+    and what `read` raises.
+    """
+    if access.is_sender:
+        return await read()
+    if not access.is_counted:
+        return _watched(access, await read())
+    wanted = Wanted(access.subject, size, access.recipients, tuple(files))
+    begun = asyncio.create_task(_begun(access, read, wanted, length, is_range=is_range))
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        # The client went away: it is counted to the end, and then taken back.
+        taking_back = asyncio.create_task(_take_back(begun))
+        _given_up.add(taking_back)
+        taking_back.add_done_callback(_given_up.discard)
+        raise
+
+
+async def count_elsewhere(access: Access, *, is_range: bool) -> None:
+    """Count what another program gives out in our place; every range of a day is the same download then."""
+    if not access.is_sender and access.is_counted:
+        await database_sync_to_async(counting.begin)(Wanted(access.subject, 1, access.recipients), 0, is_range=is_range)
+
+
+async def _begun(access: Access, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> AsyncGenerator[bytes]:
+    counted = await _counted(access, wanted, length, is_range=is_range)
+    blocks = _given(access, read, counted, length)
+    # Only a generator that has begun comes to its end when it is closed or dropped.
+    await anext(blocks)
+    return blocks
+
+
+async def _counted(access: Access, wanted: Wanted, length: int, *, is_range: bool) -> Counted | None:
+    """None where it could not be counted, and need not be."""
+    try:
+        return await database_sync_to_async(counting.begin)(wanted, length, is_range=is_range)
+    except DATABASE_AWAY as error:
+        if access.is_limited or wanted.files:
+            raise
+        log.warning("download_not_counted", subject=str(access.subject.pk), cause=str(error))
+        return None
+
+
+async def _given(access: Access, read: Read, counted: Counted | None, length: int) -> AsyncGenerator[bytes]:
+    sent, is_whole = 0, False
+    try:
+        async with (
+            contextlib.aclosing(await read()) as blocks,  # where the one around it has not begun
+            contextlib.aclosing(_watched(access, blocks, counted.wanted.files if counted else ())) as watched,
+        ):
+            yield b""
+            async for block in watched:
+                if counted and counted.limited and counted.given + len(block) > counted.noted:
+                    more = max(len(block), min(rules.step(counted.wanted.size), length - sent))
+                    await _note_more(counted, more)
+                sent += len(block)
+                if counted:
+                    counted.given += len(block)
+                yield block
+        is_whole = True
+    finally:
+        if counted:
+            await services.carried_through(_end(access, counted, began=is_whole or sent > 0))
+
+
+async def _note_more(counted: Counted, more: int) -> None:
+    try:
+        await database_sync_to_async(counting.note_more)(counted, more)
+    except DATABASE_AWAY as error:
+        # What is limited is not given uncounted: it breaks off, and can be resumed.
+        raise StorageUnavailableError(f"what is limited cannot be counted now: {error}") from error
+
+
+async def _end(access: Access, counted: Counted, *, began: bool) -> None:
+    try:
+        await database_sync_to_async(counting.end)(counted, began=began)
+    except DATABASE_AWAY as error:
+        log.warning("download_end_not_counted", subject=str(access.subject.pk), cause=str(error))
+
+
+async def _watched(access: Access, blocks: AsyncGenerator[bytes], files: Sequence[UUID] = ()) -> AsyncGenerator[bytes]:
+    """Pass the blocks on for as long as this may be had. A database that does not answer ends nothing."""
+    loop = asyncio.get_running_loop()
+    look_at = loop.time() + LOOK_AGAIN_SECONDS
+    async with contextlib.aclosing(blocks):
+        locks = await database_sync_to_async(_locks_of)(files) if files else {}
+        async for block in blocks:
+            if loop.time() >= look_at:
+                try:
+                    await database_sync_to_async(_look_again)(access, locks)
+                except DATABASE_AWAY as error:
+                    log.warning("download_not_looked_at", subject=str(access.subject.pk), cause=str(error))
+                look_at = loop.time() + LOOK_AGAIN_SECONDS
+            yield block
+
+
+def _look_again(access: Access, locks: Mapping[UUID, str]) -> None:
+    """Raise `Gone` where it was withdrawn or deleted, or has another password, since it was admitted.
+
+    `locks` are the hashes of the passwords that the files of a ZIP had then.
+    """
+    if isinstance(access.subject, Batch):
+        batch = Batch.objects.get(pk=access.subject.pk)
+        inside = StoredFile.objects.filter(pk__in=locks)
+        withdrawn = bool(batch.revoked_at) or inside.exclude(revoked_at=None).exists()
+        lock = batch.password_hash
+        if any(now and now != locks[pk] for pk, now in inside.values_list("pk", "password_hash")):
+            raise Gone(CHANGED)
+    else:
+        file = StoredFile.objects.select_related("batch").get(pk=access.subject.pk)
+        withdrawn = is_withdrawn(file) or file.status == Status.DELETED
+        lock = lock_of(file)
+    if withdrawn:
+        raise Gone(REVOKED)
+    if lock and lock != access.lock:
+        raise Gone(CHANGED)
+
+
+def _locks_of(files: Sequence[UUID]) -> dict[UUID, str]:
+    return dict(StoredFile.objects.filter(pk__in=files).values_list("pk", "password_hash"))

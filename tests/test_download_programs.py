@@ -65,7 +65,7 @@ async def test_curl_goes_on_takes_ranges_and_keeps_the_name(sent: Sent, tmp_path
     await run("curl", "-sS", "--fail", "--range", "-5", "-o", "end", sent.url, cwd=tmp_path)
     assert (tmp_path / "end").read_bytes() == WHOLE[-5:]
     await run("curl", "-sS", "--fail", "-OJ", "--etag-save", "etag", sent.url, cwd=tmp_path)
-    assert any(path.read_bytes() == WHOLE for path in tmp_path.iterdir() if path.name not in ("part", "end", file.name))
+    assert (tmp_path / "file.mkv").read_bytes() == WHOLE, "of a name outside ASCII it knows what stands beside it"
     await run("curl", "-sS", "--fail", "--etag-compare", "etag", "-o", "again", sent.url, cwd=tmp_path)
     assert not (tmp_path / "again").exists() or not (tmp_path / "again").read_bytes(), "it has it already"
 

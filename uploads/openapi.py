@@ -37,7 +37,7 @@ ID = {"type": "string", "format": "uuid"}
 ZIP_HEADERS = {
     "ETag": "Strong: another one as soon as a single byte of it would differ.",
     "Accept-Ranges": "Always `bytes`.",
-    "Content-Disposition": "Always `attachment`, with the name as in RFC 6266.",
+    "Content-Disposition": "Always `attachment`, with the name as in RFC 6266: one in ASCII, and the true one.",
     "X-Content-Type-Options": "Always `nosniff`.",
 }
 DOWNLOAD_HEADERS = ZIP_HEADERS | {

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 
 from uploads.delivery import kinds, stream
+from uploads.delivery.disposition import disposition
 from uploads.errors import UploadError, WrongState
 from uploads.models import StoredFile
 from uploads.sharing.access import Access
@@ -60,9 +61,9 @@ async def respond(request: HttpRequest, file: StoredFile, store: Store, access: 
     response = await stream.respond(request, file, store, access)
     for name, value in HEADERS.items():
         response.headers[name] = value
-    response.headers["Content-Disposition"] = "inline"
     if "Content-Type" in response.headers:  # not where it says that nothing changed
         response.headers["Content-Type"] = media_type
+        response.headers["Content-Disposition"] = disposition(file.filename, is_attachment=False)
     return response
 
 

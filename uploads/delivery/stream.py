@@ -4,9 +4,10 @@ import base64
 from functools import partial
 
 from django.http import HttpRequest, HttpResponseBase
-from django.utils.http import content_disposition_header, http_date
+from django.utils.http import http_date
 
 from uploads.delivery import accel, kinds, parts
+from uploads.delivery.disposition import disposition
 from uploads.models import StoredFile
 from uploads.sharing.access import Access
 from uploads.storage.base import Store
@@ -25,7 +26,7 @@ def _headers(file: StoredFile, modified: int) -> dict[str, str]:
     digest = base64.b64encode(bytes.fromhex(file.sha256)).decode()
     return {
         "Content-Type": kinds.passive_type(file.content_type),
-        "Content-Disposition": content_disposition_header(True, file.filename) or "attachment",
+        "Content-Disposition": disposition(file.filename),
         "ETag": f'"{file.sha256}"',
         "Last-Modified": http_date(modified),
         "Accept-Ranges": "bytes",

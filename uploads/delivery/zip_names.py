@@ -16,7 +16,7 @@ EXTENSION_BYTES = 20  # what is longer is none, and may be cut
 
 _REFUSED = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')
 # "evil\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe" would look like a picture. Joiners stay: Hindi and emoji need them.
-_TURNS_ROUND = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_TURNS_ROUND = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _DROPPED_END = re.compile(r"[. ]+$")
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 _EXTENSION = re.compile(r"(?<=[^.])\.[^. ]+$")
@@ -28,7 +28,7 @@ def safe_part(name: str, most: int = PART_BYTES) -> str:
     name = _no_device(_TURNS_ROUND.sub("_", _REFUSED.sub("_", name)) or "_")
     if _bytes_of(name) <= most:
         return name
-    stem, extension = _split(name)
+    stem, extension = split_extension(name)
     return _no_device(_cut(stem, most - _bytes_of(extension)) + extension)
 
 
@@ -83,12 +83,12 @@ def _alike(path: str) -> str:
 
 def _numbered(path: str, number: int) -> str:
     folder, slash, name = path.rpartition("/")
-    stem, extension = _split(name)
+    stem, extension = split_extension(name)
     end = f" ({number}){extension}"
     return folder + slash + _cut(stem, PART_BYTES - _bytes_of(end)) + end
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_extension(name: str) -> tuple[str, str]:
     """Stem and extension, which begins with its dot."""
     extension = _EXTENSION.search(name)
     if extension is None or _bytes_of(extension[0]) > EXTENSION_BYTES:

@@ -4,11 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
-from django.utils.http import content_disposition_header
 
 from uploads.delivery import parts
+from uploads.delivery.disposition import disposition
 from uploads.delivery.zip_body import body_of
-from uploads.delivery.zip_names import safe_part
 from uploads.delivery.zip_plan import Member, Plan
 from uploads.models import Batch
 from uploads.sharing.access import Access
@@ -36,7 +35,7 @@ async def _read(member: Member, start: int, length: int) -> AsyncIterator[bytes]
 def _headers(batch: Batch, plan: Plan) -> dict[str, str]:
     return {
         "Content-Type": "application/zip",
-        "Content-Disposition": content_disposition_header(True, zip_name(batch)) or "attachment",
+        "Content-Disposition": disposition(zip_name(batch)),
         "ETag": plan.etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
@@ -47,4 +46,4 @@ def _headers(batch: Batch, plan: Plan) -> dict[str, str]:
 
 def zip_name(batch: Batch) -> str:
     """What it is called on a person's disk: by the batch's title, or where there is none by its id."""
-    return safe_part(f"{batch.title or f'directdrivex-{str(batch.pk)[:8]}'}.zip")
+    return f"{batch.title or f'directdrivex-{str(batch.pk)[:8]}'}.zip"

@@ -64,7 +64,7 @@ async def test_a_picture_has_the_type_of_its_bytes_and_a_policy_of_its_own(keep:
     answer, body = await answer_of(file)
     assert (answer.status_code, body) == (200, b"GIF89a....")
     assert answer.headers["Content-Type"] == "image/gif"
-    assert answer.headers["Content-Disposition"] == "inline"
+    assert answer.headers["Content-Disposition"] == 'inline; filename="a.html"'
     assert answer.headers["Content-Security-Policy"] == SANDBOX
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"

@@ -134,13 +134,22 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
     """The completed files of a batch and their `SHA256SUMS.txt` as one ZIP, whole or one range of it."""
     batch = await database_sync_to_async(batches.find)(batch_id)
     try:
-        access = await admit(request, batch)
+        access = await _admit(request, batch)
         files, plan = await _in_zip(request, access, await zip_files.complete_files(batch))
         return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])
     except (Gone, Unauthorized, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the batch's page says the same in words.
             return HttpResponseRedirect(links.batch_path(batch.pk))
+        raise
+
+
+async def _admit(request: HttpRequest, batch: Batch) -> Access:
+    """As `admit`; what is gone says so, and asks for no password."""
+    try:
+        return await admit(request, batch)
+    except Unauthorized:
+        await database_sync_to_async(batches.refuse_gone)(batch)
         raise
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from uploads import services, shown
@@ -17,6 +18,7 @@ from uploads.states import ACTIVE, BatchStatus, Status, batch_status, status_at
 from uploads.storage.base import StorageError
 
 ALL_DELETED = _("All files of this batch were deleted.")
+NOTHING_LEFT = _("Nothing of this batch can be downloaded any more.")
 AT_ONCE = 200  # the database takes no other change while so many files end
 
 
@@ -84,6 +86,15 @@ def find(batch_id: UUID | str) -> Batch:
         return Batch.objects.get(pk=services.plain_uuid(batch_id))
     except Batch.DoesNotExist:
         raise NotFound() from None
+
+
+def refuse_gone(batch: Batch) -> None:
+    """Raise `Gone` where nothing of it is here or still to come: nobody is to be asked for its password."""
+    status = summaries([batch], timezone.now())[batch.pk].status
+    if status is None:
+        raise Gone(ALL_DELETED)
+    if status not in (BatchStatus.UPLOADING, BatchStatus.PARTIAL, BatchStatus.COMPLETED):
+        raise Gone(NOTHING_LEFT)
 
 
 def _files_of(batch: Batch) -> list[StoredFile]:

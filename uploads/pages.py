@@ -73,6 +73,10 @@ async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     except Gone as error:
         return _withdrawn(request, error)
     if view.is_locked:
+        try:
+            await database_sync_to_async(batches.refuse_gone)(batch)
+        except Gone as error:
+            return _withdrawn(request, error)
         return _locked(request, links.batch_path(batch.pk))
     try:
         everything = await batches.facts_now(batch)

@@ -20,9 +20,7 @@ router = Router(tags=["sharing"])
 async def unlock_file(request: HttpRequest, file_id: str, payload: UnlockIn) -> Any:
     """Give the password of a file, or of its batch where it has none of its own."""
     refuse_foreign(request)
-    file = await database_sync_to_async(services.find)(file_id)
-    services.refuse_gone(file)
-    return await _unlock(request, file, payload.password)
+    return await _unlock(request, await database_sync_to_async(services.find)(file_id), payload.password)
 
 
 @router.post("/batch/{batch_id}/unlock", response={200: UnlockedOut, **ERRORS})

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from uploads import lifecycle, services
+from uploads.batches import NOTHING_LEFT
 from uploads.errors import Gone, InvalidRequest, NotFound
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import ACTIVE, Status
@@ -85,7 +86,7 @@ def change_batch(batch_id: UUID, change: Change, actor: str) -> Batch:
             raise NotFound()
         kept = [file for file in batch.files.filter(status__in=[*ACTIVE, Status.COMPLETED]) if not _is_over(file, now)]
         if not kept:
-            raise Gone(_("Nothing of this batch can be downloaded any more."))
+            raise Gone(NOTHING_LEFT)
         columns = change.columns(batch, now)
         if "max_downloads" in columns:
             followers = batch.files.filter(max_downloads=batch.max_downloads)

@@ -2,16 +2,19 @@
 
 from datetime import datetime
 
+from channels.db import database_sync_to_async
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from quotas.networks import guesser
-from uploads import doors, tokens
+from uploads import batches, doors, services, tokens
 from uploads.errors import RateLimited, Unauthorized, WrongState
 from uploads.models import Batch, StoredFile
 from uploads.people import caller_of
 from uploads.sharing import passwords, rules, unlocking
 from uploads.sharing.access import look
+from uploads.states import Status
 
 
 async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: str) -> tuple[str, datetime]:
@@ -20,6 +23,7 @@ async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: st
     Raises `Unauthorized` for a wrong password, `RateLimited` after too many, `WrongState` where there is none, `Gone`.
     """
     access = await look(request, subject)
+    await database_sync_to_async(_refuse_gone)(subject)
     if not access.lock:
         raise WrongState(_("This has no password."))
     person = guesser((await caller_of(request)).person.key)
@@ -36,3 +40,12 @@ async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: st
         raise Unauthorized(_("That is not the password."), password_required=True)
     await guess.take_back()
     return unlocking.new_token(subject.pk, access.lock)
+
+
+def _refuse_gone(subject: StoredFile | Batch) -> None:
+    """A password that would open nothing is not tried."""
+    if isinstance(subject, Batch):
+        batches.refuse_gone(subject)
+    else:
+        subject.status = subject.status_at(timezone.now())
+        services.refuse_gone(subject, Status.CANCELLED, Status.FAILED, Status.EXPIRED)

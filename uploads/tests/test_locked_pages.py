@@ -60,6 +60,30 @@ def test_a_locked_file_that_is_no_longer_here_says_so_and_asks_for_no_password(c
         assert "/unlock" not in text
 
 
+def test_no_password_is_asked_for_or_tried_of_what_is_no_longer_here(client: Client) -> None:
+    ago = timezone.now() - timedelta(seconds=1)
+    for fields, words in (
+        ({"status": Status.DELETED}, "All files of this batch were deleted."),
+        ({"expires_at": ago}, "Nothing of this batch can be downloaded any more."),
+    ):
+        batch = batch_of(fields, title="Wedding")
+        type(batch).objects.filter(pk=batch.pk).update(password_hash=make_password(PASSWORD))
+        file = batch.files.get()
+        answer = client.get(f"/b/{batch.pk}")
+        text = answer.content.decode()
+        assert (answer.status_code, words in text, "/unlock" in text, "Wedding" in text) == (410, True, False, False)
+        zipped = client.get(f"/api/v1/batch/download-zip/{batch.pk}")
+        assert (zipped.status_code, zipped.json()["detail"]) == (410, words)
+        for what, page in (("batch", f"/b/{batch.pk}"), ("files", f"/f/{file.pk}")):
+            for password in (PASSWORD, "wrong"):
+                answer = give(client, page, password)
+                assert (answer.status_code, answer.headers["Location"]) == (302, page)
+            call = f"/api/v1/{what}/{page.rpartition('/')[2]}/unlock"
+            answer = client.post(call, {"password": PASSWORD}, content_type="application/json")
+            assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+            assert client.get(page).status_code == 410
+
+
 def test_the_locked_page_of_a_batch_tells_neither_title_nor_files(client: Client) -> None:
     batch = batch_of({"filename": "plan.pdf", "path": "secret"}, title="Wedding")
     type(batch).objects.filter(pk=batch.pk).update(password_hash=make_password(PASSWORD))

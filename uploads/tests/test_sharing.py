@@ -322,7 +322,9 @@ async def test_a_wrong_password_opens_nothing(async_client: AsyncClient) -> None
 
 async def test_what_has_no_password_or_is_gone_is_not_unlocked(async_client: AsyncClient) -> None:
     assert (await unlock(async_client, f"files/{(await whole_file()).pk}", status=409))["code"] == "wrong_state"
-    assert (await unlock(async_client, f"batch/{(await batch()).pk}", status=409))["code"] == "wrong_state"
+    whole = await batch()
+    await whole_file(batch=whole)
+    assert (await unlock(async_client, f"batch/{whole.pk}", status=409))["code"] == "wrong_state"
     for fields in ({"status": Status.DELETED}, {"revoked_at": timezone.now()}, {"max_downloads": 1, "downloads": 1}):
         file = await whole_file(password_hash=hashed(), **fields)
         assert (await unlock(async_client, f"files/{file.pk}", status=410))["code"] == "gone"
@@ -437,8 +439,8 @@ async def test_a_browser_keeps_no_more_unlockings_than_servers_take_in_a_header(
     async_client.cookies[unlocking.COOKIE.format(uuid4().hex)] = "forged"
     await unlock_later(files[3])
     assert kept() == named(files[0], files[2], files[3])
-    await unlock_later(whole)
     inside = [await whole_file(password_hash=lock, batch=whole, position=position) for position in range(3)]
+    await unlock_later(whole)
     for file in inside:
         await unlock_later(file)
     assert kept() == named(whole, *inside[1:]), "without that of the batch nobody would come to its files"

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from uploads.delivery import kinds, stream
 from uploads.delivery.disposition import disposition
-from uploads.errors import UploadError, WrongState
+from uploads.errors import RangeInvalid, UploadError, WrongState
 from uploads.models import StoredFile
 from uploads.sharing.access import Access
 from uploads.storage.base import Store
@@ -97,6 +97,8 @@ def refusal(error: UploadError) -> HttpResponse:
     response = plain(error.detail, error.http_status or 500)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, RangeInvalid):
+        response.headers["Content-Range"] = f"bytes */{error.members['size']}"
     return response
 
 

@@ -20,7 +20,7 @@ from uploads import announcing, links, services, strict_json
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
-from uploads.errors import Gone, InvalidRequest, Unauthorized, WrongState, every_error
+from uploads.errors import Gone, InvalidRequest, Locked, WrongState, every_error
 from uploads.models import StoredFile
 from uploads.openapi import DescribedAPI
 from uploads.people import authorise, caller_of, refuse_foreign, refuse_forged, request_key
@@ -229,7 +229,7 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
         file = await _downloadable(file_id)
         access = await sharing.admit(request, file)
         return await stream.respond(request, file, store_of(file), access)
-    except (Gone, Unauthorized, WrongState):
+    except (Gone, Locked, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the file's page says the same in words, and asks for the password.
             return HttpResponseRedirect(links.share_path(file_id))

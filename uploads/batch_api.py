@@ -16,7 +16,7 @@ from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of,
 from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchLockedOut, BatchOut
 from uploads.delivery import ranges, zip_files, zip_stream
 from uploads.delivery.zip_plan import Plan
-from uploads.errors import Gone, Unauthorized, WrongState
+from uploads.errors import Gone, Locked, WrongState
 from uploads.models import Batch, StoredFile
 from uploads.people import authorise_batch, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.polled import Polled
@@ -137,7 +137,7 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
         access = await _admit(request, batch)
         files, plan = await _in_zip(request, access, await zip_files.complete_files(batch))
         return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])
-    except (Gone, Unauthorized, WrongState):
+    except (Gone, Locked, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the batch's page says the same in words.
             return HttpResponseRedirect(links.batch_path(batch.pk))
@@ -148,7 +148,7 @@ async def _admit(request: HttpRequest, batch: Batch) -> Access:
     """As `admit`; what is gone says so, and asks for no password."""
     try:
         return await admit(request, batch)
-    except Unauthorized:
+    except Locked:
         await database_sync_to_async(batches.refuse_gone)(batch)
         raise
 

@@ -1,7 +1,7 @@
 """Every way in which a request or an upload can be refused or fail: one class, one code, one row of wire.md's table.
 
     UploadError
-    ├── InvalidRequest   BodyTooLarge   MethodNotAllowed   Unauthorized   Forbidden
+    ├── InvalidRequest   BodyTooLarge   MethodNotAllowed   Unauthorized ◄ Locked   Forbidden
     ├── NotFound   Gone   WrongState   PreconditionFailed   RangeInvalid
     ├── FileTypeBlocked   FileTooLarge   DailyLimitExceeded   RateLimited
     ├── QueueFull   StorageUnavailable   StorageFull   SlotsUnavailable   Maintenance
@@ -118,6 +118,15 @@ class MethodNotAllowed(UploadError):
 class Unauthorized(UploadError):
     code, http_status, close_code = "unauthorized", 401, 1008
     sentence = _("The upload token is missing or wrong.")
+
+
+class Locked(Unauthorized):
+    """The row of `Unauthorized` for what has a password: none was given, or a wrong one."""
+
+    sentence = _("The password is missing or wrong.")
+
+    def __init__(self, detail: str | Promise | None = None) -> None:
+        super().__init__(detail, password_required=True)
 
 
 class Forbidden(UploadError):

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from uploads import batches, links, services
 from uploads.delivery import preview
-from uploads.errors import Gone, NotFound, RateLimited, Unauthorized, UploadError, WrongState
+from uploads.errors import Gone, Locked, NotFound, RateLimited, UploadError, WrongState
 from uploads.models import Batch, StoredFile
 from uploads.problems import from_exception
 from uploads.qr import qr_code
@@ -137,7 +137,7 @@ async def _unlock(
         token, _until = await opening.unlock(request, subject, request.POST.get("password", ""))
     except NotFound:
         raise Http404 from None
-    except (Unauthorized, RateLimited) as error:
+    except (Locked, RateLimited) as error:
         return _locked(request, page, error)
     except (Gone, WrongState):  # it is no longer here, or no longer locked: its page says so
         return HttpResponseRedirect(page)

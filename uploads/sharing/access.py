@@ -1,6 +1,6 @@
 """May whoever asks have this file or batch? Every door that gives bytes or facts asks here; `giving.py` gives them.
 
-    access = await admit(request, file)  # raises Unauthorized, Gone
+    access = await admit(request, file)  # raises Locked, Gone
 
 The sender is never locked out, and never counted: whoever has an upload's token, or its owner's account. The cookie of
 a browser is no such proof, since others may sit at it: it asks for the password as everybody's does. How far a file
@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from uploads import services, tokens
-from uploads.errors import Gone, Unauthorized
+from uploads.errors import Gone, Locked
 from uploads.models import Batch, StoredFile
 from uploads.people import Caller, bearer_token, caller_of, has_token
 from uploads.sharing import counting, rules, unlocking
@@ -76,10 +76,10 @@ async def is_used_up(subject: StoredFile | Batch, recipients: Sequence[str]) -> 
 
 
 async def admit(request: HttpRequest, subject: StoredFile | Batch) -> Access:
-    """As `look`; raises `Unauthorized` where it is locked."""
+    """As `look`; raises `Locked` where it is."""
     access = await look(request, subject)
     if access.is_locked:
-        raise Unauthorized(LOCKED, password_required=True)
+        raise Locked(LOCKED)
     return access
 
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from uploads.batches import BatchFacts
-from uploads.errors import Gone, Unauthorized
+from uploads.errors import Gone, Locked
 from uploads.models import StoredFile
 from uploads.sharing import counting, rules, unlocking
 from uploads.sharing.access import Access, is_used_up
@@ -103,7 +103,7 @@ async def allowed(
 ) -> list[StoredFile]:
     """Those of a batch's complete files that whoever was admitted to it may have: what its ZIP is made of.
 
-    What was downloaded as often as allowed is in it only where the ZIP was `begun` with it. Raises `Unauthorized` or
+    What was downloaded as often as allowed is in it only where the ZIP was `begun` with it. Raises `Locked` or
     `Gone` where there is none.
     """
     view = await view_of(request, access)
@@ -121,5 +121,5 @@ async def allowed(
     if open_to_them:
         raise Gone(counting.USED_UP)
     if here:
-        raise Unauthorized(LOCKED_BY_ITSELF, password_required=True)
+        raise Locked(LOCKED_BY_ITSELF)
     raise Gone(counting.REVOKED)

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from quotas.networks import guesser
 from uploads import batches, doors, services, tokens
-from uploads.errors import RateLimited, Unauthorized, WrongState
+from uploads.errors import Locked, RateLimited, WrongState
 from uploads.models import Batch, StoredFile
 from uploads.people import caller_of
 from uploads.sharing import passwords, rules, unlocking
@@ -20,7 +20,7 @@ from uploads.states import Status
 async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: str) -> tuple[str, datetime]:
     """A token that opens it to whoever asks, and until when it is good.
 
-    Raises `Unauthorized` for a wrong password, `RateLimited` after too many, `WrongState` where there is none, `Gone`.
+    Raises `Locked` for a wrong password, `RateLimited` after too many, `WrongState` where there is none, `Gone`.
     """
     access = await look(request, subject)
     await database_sync_to_async(_refuse_gone)(subject)
@@ -37,7 +37,7 @@ async def unlock(request: HttpRequest, subject: StoredFile | Batch, password: st
         await guess.take_back()
         raise
     if not is_right:
-        raise Unauthorized(_("That is not the password."), password_required=True)
+        raise Locked(_("That is not the password."))
     await guess.take_back()
     return unlocking.new_token(subject.pk, access.lock)
 

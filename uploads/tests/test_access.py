@@ -52,6 +52,10 @@ async def test_a_locked_file_gives_a_stranger_no_byte_and_says_what_is_missing(a
         assert answer["Cache-Control"] == "no-store"
     told = (await async_client.get(links.download_path(file.pk))).json()
     assert (told["code"], told["password_required"]) == ("unauthorized", True)
+    assert (told["title"], told["detail"]) == (
+        "The password is missing or wrong.",
+        "This is protected by a password.",
+    )
     assert file.filename not in str(told)
     known = {"if-none-match": f'"{file.sha256}"'}
     assert (await async_client.get(links.download_path(file.pk), headers=known)).status_code == 401

@@ -11,7 +11,7 @@ from django.utils.translation import get_language
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
-from uploads.errors import every_error
+from uploads.errors import Locked, UploadError, every_error
 from uploads.problems import CONTENT_TYPE
 
 Operation = dict[str, Any]
@@ -100,10 +100,10 @@ def _described(path: str, method: str, call: Operation) -> Operation:
         call["security"] = RECIPIENTS
     if downloads:
         call["responses"] |= _zip_answers(method) if is_zip else _file_answers(method)
-    possible = {500, 413, 422, 503}
-    possible |= {403, 415, 429, 507} if announces else set()
+    possible = {500, 403, 413, 422, 503}  # the doors refuse whoever is blocked at every call
+    possible |= {415, 429, 507} if announces else set()
     possible |= {404, 410} if "{" in path else set()
-    possible |= {401, 403} if needs_owner or unlocks else set()
+    possible |= {401} if needs_owner or unlocks else set()
     possible |= {409} if "/upload/cancel/" in path or method == "delete" or downloads or unlocks else set()
     possible |= {401, 412} if downloads else set()
     possible |= {416, 429} if downloads and method == "get" else set()
@@ -114,7 +114,8 @@ def _described(path: str, method: str, call: Operation) -> Operation:
 
 
 def _problem(status: int, *, with_body: bool) -> dict[str, Any]:
-    errors = [error for error in every_error().values() if error.http_status == status]
+    known: list[type[UploadError]] = [*every_error().values(), Locked]
+    errors = [error for error in known if error.http_status == status]
     answer: dict[str, Any] = {"description": "; ".join(f"`{error.code}`: {error.sentence}" for error in errors)}
     headers = {401: {"WWW-Authenticate": True}, 416: {"Content-Range": True}, 429: {"Retry-After": False}}.get(
         status, {}
@@ -122,7 +123,7 @@ def _problem(status: int, *, with_body: bool) -> dict[str, Any]:
     if headers:
         answer["headers"] = {name: {"schema": TEXT, "required": always} for name, always in headers.items()}
     if with_body:
-        code = {"properties": {"code": {"enum": [error.code for error in errors]}, "status": {"const": status}}}
+        code = {"properties": {"code": {"enum": sorted({error.code for error in errors})}, "status": {"const": status}}}
         answer["content"] = {CONTENT_TYPE: {"schema": {"allOf": [{"$ref": "#/components/schemas/ProblemOut"}, code]}}}
     return answer
 

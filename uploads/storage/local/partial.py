@@ -25,7 +25,7 @@ from uploads.storage.base import (
 from uploads.storage.digest import RunningDigest
 from uploads.storage.lane import Lane
 from uploads.storage.local.layout import Layout, sync_folder
-from uploads.storage.local.threads import SYNCERS, WRITERS, translate
+from uploads.storage.local.threads import HASHERS, SYNCERS, WRITERS, translate
 
 MIB = 1024 * 1024
 HASH_BLOCK_BYTES = 4 * MIB
@@ -57,7 +57,8 @@ class LocalPartial(PartialObject):
         self._layout, self._key, self._descriptor, self._finished = layout, key, opened.descriptor, opened.finished
         self.offset = opened.offset
         self._digest = opened.digest
-        self._lane = Lane(WRITERS)
+        # Two, so that one batch is hashed while the next is written: the hash is what takes longer.
+        self._writing, self._hashing = Lane(WRITERS), Lane(HASHERS)
         self._sync: asyncio.Task[None] | None = None
         self._synced = opened.synced
         self._synced_at = time.monotonic()
@@ -66,17 +67,20 @@ class LocalPartial(PartialObject):
 
     async def append(self, blocks: Sequence[Buffer], at: int | None = None) -> None:
         await self._raise_failed_sync()
-        await self._work(self._append, blocks, at)
+        start, digest = await self._work(self._append, blocks, at)
         due = self.offset - self._synced >= SYNC_BYTES and time.monotonic() - self._synced_at >= SYNC_SECONDS
         if due and self._sync is None:
             self._sync = asyncio.create_task(self._checkpoint(self.offset))
+        if not self._closed:
+            await self._work(self._hash, digest, start, blocks, lane=self._hashing)
 
     async def settle(self) -> None:
-        await self._lane.drained()
+        await self._writing.drained()
+        await self._hashing.drained()
 
     async def digests(self) -> Digests:
         while self._digest.offset < self.offset:
-            await self._work(self._catch_up)
+            await self._work(self._catch_up, self._digest, lane=self._hashing)
         return self._digest.result()
 
     async def finish(self) -> OwnDigest:
@@ -95,14 +99,15 @@ class LocalPartial(PartialObject):
         # A thread may still be writing for a task that was cancelled: the descriptor must outlive it.
         if self._sync is not None:
             await asyncio.wait({self._sync})
-        await self._lane.drained()
+        await self.settle()
         if not self._finished:
             self._layout.keep_digest(self._key, self._digest, self._descriptor)
         os.close(self._descriptor)  # and with it the lock
 
     # The functions below run in a thread.
 
-    def _append(self, blocks: Sequence[Buffer], at: int | None) -> None:
+    def _append(self, blocks: Sequence[Buffer], at: int | None) -> tuple[int, RunningDigest]:
+        """Returns where they stand now, and the digest that they belong to."""
         if at not in (None, self.offset):
             raise RewindError(self.offset, "storage_unavailable")  # an append before this one failed
         state = self._state()
@@ -122,11 +127,16 @@ class LocalPartial(PartialObject):
             if written:
                 pending[0] = pending[0][written:]
         self._state()  # nothing is told as stored that another writer may have missed
-        if self._digest.offset == start:
-            self._digest.update(blocks)
+        return start, self._digest
+
+    def _hash(self, digest: RunningDigest, start: int, blocks: Sequence[Buffer]) -> None:
+        if digest is not self._digest:
+            return  # the file was cut since then: other bytes may stand there by now
+        if digest.offset == start:
+            digest.update(blocks)
         else:
             # The prefix from before a restart is hashed beside the new bytes, so that little is left at the end.
-            self._catch_up()
+            self._catch_up(digest)
 
     def _state(self) -> os.stat_result:
         state = os.fstat(self._descriptor)
@@ -140,13 +150,13 @@ class LocalPartial(PartialObject):
         self._synced = min(self._synced, offset)
         raise RewindError(offset, "storage_unavailable")
 
-    def _catch_up(self) -> None:
-        block = os.pread(
-            self._descriptor, min(HASH_BLOCK_BYTES, self.offset - self._digest.offset), self._digest.offset
-        )
-        if not block and self._digest.offset < self.offset:
+    def _catch_up(self, digest: RunningDigest) -> None:
+        missing = self.offset - digest.offset
+        block = os.pread(self._descriptor, min(HASH_BLOCK_BYTES, missing), digest.offset) if missing > 0 else b""
+        # In between the file may have been cut, which whoever writes there finds out.
+        if not block and digest is self._digest and digest.offset < self.offset:
             raise StorageUnavailableError("the partial file is shorter than what was stored")
-        self._digest.update([block])
+        digest.update([block])
 
     def _publish(self) -> None:
         try:
@@ -203,10 +213,10 @@ class LocalPartial(PartialObject):
 
     # And these do not.
 
-    async def _work(self, function: Callable[..., T], *args: Any) -> T:
+    async def _work(self, function: Callable[..., T], *args: Any, lane: Lane | None = None) -> T:
         """Run `function` in a thread, after all before it; `close` waits for one whose caller was cancelled."""
         try:
-            return await self._lane.run(function, *args)
+            return await (lane or self._writing).run(function, *args)
         except OSError as error:
             raise translate(error) from error
 

@@ -4,13 +4,17 @@ import ipaddress
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
+from devtools.client import Refused, Upload
 from devtools.load import plan
 from devtools.load.__main__ import main
 from devtools.load.plan import LoadSource, Options
-from devtools.load.tally import percentiles
+from devtools.load.sender import Sender
+from devtools.load.tally import Tally, percentiles
 from devtools.server_process import ServerProcess
 
 SHORT = [
@@ -64,6 +68,23 @@ def test_what_is_not_over_in_time_is_a_fault(start_server: StartServer, tmp_path
     words = ("--uploads=3", "--people=1", "--smallest=2000000", "--slow-people=1", "--slow-rate=1000", "--seconds=2")
     code, report = run(server.url, tmp_path, *words)
     assert (code, report["faults"]) == (1, ["3 uploads were not over in time"])
+
+
+async def test_a_file_is_taken_away_though_that_is_refused_for_now_or_the_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tally, options = Tally(), Options("http://127.0.0.1:9")
+    sender = Sender(options, next(plan.people(options)), tally, "run")
+    answers = [Refused("internal", retryable=True), aiohttp.ServerDisconnectedError(), Refused("gone", retryable=False)]
+
+    async def call(method: str, path: str, **_: Any) -> None:
+        assert (method, path) == ("DELETE", "files/1")
+        raise answers.pop(0)
+
+    monkeypatch.setattr(sender._client, "call", call)
+    await sender._delete(Upload("1", "token", "", {}))
+    assert not answers
+    assert tally.codes == {"internal": 1, "no answer": 1}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import websockets
@@ -16,6 +17,8 @@ PATIENCE_SECONDS = 120.0  # without any progress; a line of people may be long, 
 PAUSE_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 CODES_OF_A_CANCEL = ("cancelled", "gone")  # what its connection is told, and one that comes back after it
+
+T = TypeVar("T")
 
 
 class _Lost(Exception):
@@ -81,18 +84,40 @@ class Sender:
         self._tally.equal += 1
         self._tally.bytes += planned.size
         if not self._options.keep:
-            await self._client.call("DELETE", f"files/{upload.file_id}", token=upload.token)
+            await self._delete(upload)
 
     async def _announce(self, planned: PlannedUpload) -> Upload:
-        """Announce the file, and again where that was refused for now. Raises `Refused`."""
+        """Announce the file. Raises `Refused`."""
         # The same key each time: an answer that was lost on its way leaves no second file.
         headers = {"Idempotency-Key": f"{self._run}-{planned.number}"}
         body = {"filename": f"load-{planned.number}.bin", "size": planned.size}
+
+        async def announce() -> Upload:
+            began = time.monotonic()
+            answer = await self._client.call("POST", "upload/initiate", json=body, headers=headers)
+            self._tally.initiations.append(time.monotonic() - began)
+            return self._client.upload_from(answer)
+
+        return await self._again_and_again(announce)
+
+    async def _delete(self, upload: Upload) -> None:
+        """Delete the file. Raises `Refused`."""
+
+        async def delete() -> None:
+            try:
+                await self._client.call("DELETE", f"files/{upload.file_id}", token=upload.token)
+            except Refused as refused:
+                if refused.code != "gone":  # the answer to an earlier try was lost
+                    raise
+
+        await self._again_and_again(delete)
+
+    async def _again_and_again(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What the call returns, made again where it was refused for now. Raises `Refused`."""
         pause, deadline = 0.1, time.monotonic() + PATIENCE_SECONDS
         while True:
-            began = time.monotonic()
             try:
-                answer = await self._client.call("POST", "upload/initiate", json=body, headers=headers)
+                return await call()
             except (Refused, aiohttp.ClientError) as failure:
                 self._tally.codes[failure.code if isinstance(failure, Refused) else "no answer"] += 1
                 told = failure.extra if isinstance(failure, Refused) else {"retryable": True}
@@ -100,9 +125,6 @@ class Sender:
                     raise
                 await asyncio.sleep(min(told.get("retry_after") or pause, LONGEST_RETRY_SECONDS))
                 pause = min(2 * pause, LONGEST_RETRY_SECONDS)
-                continue
-            self._tally.initiations.append(time.monotonic() - began)
-            return self._client.upload_from(answer)
 
 
 class _Steered(Client):

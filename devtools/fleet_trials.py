@@ -23,6 +23,7 @@ import psutil
 import redis.asyncio
 
 from devtools.client import Client
+from devtools.emulator_process import EmulatorProcess
 from devtools.load.__main__ import run as run_people
 from devtools.load.plan import Options
 from devtools.load.tally import Tally, percentiles
@@ -30,10 +31,13 @@ from devtools.postgres import PrivatePostgres
 from devtools.promises import TrialFailedError, expect
 from devtools.redis import PrivateRedis
 from devtools.server_process import ROOT, ServerProcess, prepare, program_environment
+from uploads.slots.hold import DEADLINE_MARGIN_SECONDS
 from uploads.slots.scripts import HASH_TAG
 
 MIB = 1024 * 1024
 LEASE_SECONDS = 6
+# By its own clock a holder stops so long after its last renewal, well before its lease can be another's.
+HELD_SECONDS = max(LEASE_SECONDS - DEADLINE_MARGIN_SECONDS, LEASE_SECONDS / 2)
 SAMPLE_SECONDS = 0.05
 CALM_SECONDS = 60.0  # after the last blow: slots of workers that are gone lapse, and nothing else happens
 
@@ -62,6 +66,7 @@ class Size:
 
 
 LONG = Size(200, 30, 5 * MIB, 2048 * MIB)
+ON_DRIVE = Size(80, 12, 64 * 1024, 48 * MIB, workers=4, slots=8, slots_a_person=3, slow_rate=4.0 * MIB)
 SHORT = Size(
     40,
     8,
@@ -99,7 +104,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Gone:
-    """A worker held nothing any longer from `at` on, whatever its log says: it was killed, or its leases lapsed."""
+    """A worker held nothing any longer from `at` on, whatever its log says: it was killed, or stopped for too long."""
 
     worker: int
     at: float
@@ -108,8 +113,11 @@ class Gone:
 class Fleet:
     """Several workers of one program on a PostgreSQL and a Redis of their own, and what can befall them."""
 
-    def __init__(self, folder: Path, size: Size) -> None:
+    def __init__(self, folder: Path, size: Size, *, on_drive: bool = False) -> None:
         self.size = size
+        self.drive = EmulatorProcess(folder / "drive") if on_drive else None
+        if self.drive:
+            self.drive.start()
         self.postgres, self.redis = PrivatePostgres(), PrivateRedis()
         self.environment = {
             "SECRET_KEY": "fleet",
@@ -120,6 +128,7 @@ class Fleet:
             "MAX_CONCURRENT_UPLOADS": str(size.slots),
             "MAX_CONCURRENT_UPLOADS_PER_USER": str(size.slots_a_person),
             "LOG_LEVEL": "info",
+            **(self.drive.settings if self.drive else {}),
         }
         folder.mkdir(mode=0o700, exist_ok=True)
         self.folder = folder
@@ -141,8 +150,15 @@ class Fleet:
         return done.stdout.strip()
 
     def end(self) -> None:
-        for stop in (self.server.stop, self.redis.stop, self.postgres.stop):
-            stop()
+        for part in (self.server, self.redis, self.postgres, self.drive):
+            if part is not None:
+                part.stop()
+
+    def left(self) -> int:
+        """How many files of uploads that were deleted still take room."""
+        if self.drive:
+            return len(self.drive.files("trashed=false and mimeType != 'application/vnd.google-apps.folder'"))
+        return sum(path.is_file() and path.stat().st_size > 0 for path in self.folder.joinpath("storage").rglob("*"))
 
     # --- what befalls them; each returns when it is over ---
 
@@ -157,7 +173,7 @@ class Fleet:
         """For longer than its leases last: others go on with its uploads, and it must leave them alone afterwards."""
         if workers := self.workers():
             victim = random_.choice(workers)
-            self.gone.append(Gone(victim.pid, time.time() + LEASE_SECONDS))
+            self.gone.append(Gone(victim.pid, time.time() + HELD_SECONDS))
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.send_signal(signal.SIGSTOP)
                 try:
@@ -279,8 +295,7 @@ async def run(fleet: Fleet, seed: int) -> Totals:
     totals.most_in_logs = most_held(fleet.server.text(), fleet.gone)
     expect(totals.most_in_logs <= size.slots, f"by the logs {totals.most_in_logs} uploads had a slot at once")
     expect(totals.most_in_logs > 0, "the logs say nothing of slots")
-    left = [path for path in fleet.folder.joinpath("storage").rglob("*") if path.is_file() and path.stat().st_size]
-    expect(not left, f"{len(left)} files of deleted uploads still take room")
+    expect(not (left := fleet.left()), f"{left} files of deleted uploads still take room")
     fleet.command("slots", "--check")
     cleaned = fleet.command("cleanup_uploads")
     expect(all(line.endswith(": 0") for line in cleaned.splitlines()), f"the cleanup had something to do: {cleaned}")
@@ -310,9 +325,9 @@ async def _settled(fleet: Fleet) -> None:
 
 
 @contextlib.contextmanager
-def fleet_of(folder: Path, size: Size) -> Iterator[Fleet]:
+def fleet_of(folder: Path, size: Size, *, on_drive: bool = False) -> Iterator[Fleet]:
     """A fleet that ends with the block; a failure shows the end of its log."""
-    fleet = Fleet(folder, size)
+    fleet = Fleet(folder, size, on_drive=on_drive)
     try:
         yield fleet
     except TrialFailedError:

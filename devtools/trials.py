@@ -5,7 +5,8 @@ on SQLite and on PostgreSQL; then long outages, each on a server of its own, sid
 on the upload socket, held against a model; then as many ZIPs and as many files whose download breaks again and again;
 then as many uploads to Google Drive with its faults mixed by chance, as many kills in the middle of one, and as many
 downloads from there that break; then a crowd on several workers while those, Redis and PostgreSQL are killed and
-stopped. SERVER is passed on. The same code runs in the tests with smaller numbers.
+stopped, on local disk and on Drive.
+SERVER is passed on. The same code runs in the tests with smaller numbers.
 """
 
 import asyncio
@@ -313,6 +314,9 @@ def main() -> int:
             with fleet_trials.fleet_of(Path(data, "fleet"), fleet_trials.LONG) as fleet:
                 crowd = asyncio.run(fleet_trials.run(fleet, seed))
                 print(f"a crowd on {fleet.size.workers} workers came to its end, all equal: {crowd}", flush=True)
+            with fleet_trials.fleet_of(Path(data, "drive-fleet"), fleet_trials.ON_DRIVE, on_drive=True) as fleet:
+                crowd = asyncio.run(fleet_trials.run(fleet, seed))
+                print(f"a crowd on {fleet.size.workers} workers with Drive, all equal: {crowd}", flush=True)
     except (TrialFailedError, AssertionError) as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1

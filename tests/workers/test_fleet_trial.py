@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from devtools import fleet_trials
-from devtools.fleet_trials import SHORT, Gone, most_held
+from devtools.fleet_trials import HELD_SECONDS, LEASE_SECONDS, SHORT, Gone, most_held
+from uploads.slots.keeper import RENEWALS_A_LEASE
 
 
 async def test_a_crowd_survives_what_befalls_workers_redis_and_postgresql(tmp_path: Path) -> None:
@@ -12,6 +13,10 @@ async def test_a_crowd_survives_what_befalls_workers_redis_and_postgresql(tmp_pa
     assert totals.tally.equal + totals.tally.cancelled == SHORT.uploads
     assert min(totals.blows[kind] for kind in fleet.blows()) > 0
     assert totals.samples > 0
+
+
+def test_a_stopped_worker_holds_nothing_any_longer_before_a_lease_of_its_can_be_anothers() -> None:
+    assert HELD_SECONDS <= LEASE_SECONDS - LEASE_SECONDS / RENEWALS_A_LEASE
 
 
 def test_the_logs_of_the_workers_tell_how_many_held_a_slot_at_once() -> None:

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from bench import install
-from bench.chromium import Chromium, Page
 from bench.measure import FAILURES, MIB, Run, Series, make_file, timed, warm_memory, work_folder
 from bench.peers import OurServer, Running, Server, start_sink, start_tus_node
+from devtools import upload_page
+from devtools.chromium import Chromium, Page
 from devtools.processes import cpu_seconds_of
 
 LARGEST = 512 * MIB  # a browser is slow enough for this to be seconds
@@ -23,15 +24,6 @@ SOCKET = "WebSocket to a bare sink, from memory, no digest"
 BLANK = '<!doctype html><title>blank</title><input type="file"><script src="tus.min.js"></script>'
 
 # Each script resolves to the milliseconds from the choice of the file to the end of the upload.
-WATCH_OUR_PAGE = """{
-  document.addEventListener("change", () => { window.began = performance.now(); }, true);
-  window.ended = new Promise((done) => new MutationObserver((_, observer) => {
-    if (!document.querySelector('ddx-upload-row[data-state="done"]')) return;
-    observer.disconnect();
-    done(performance.now() - window.began);
-  }).observe(document.body, { subtree: true, childList: true, attributes: true }));
-  "watching";
-}"""
 SEND_BY_XHR = """new Promise((done, failed) => {
   const began = performance.now(), request = new XMLHttpRequest();
   request.open("PUT", "/put");
@@ -69,10 +61,7 @@ class Way:
 
 
 def on_our_page(page: Page, server: Server, file: Path) -> float:
-    page.wait_for("document.querySelector('ddx-dropzone button:enabled')")
-    page.run(WATCH_OUR_PAGE)
-    page.choose("ddx-dropzone input[type=file]", file)
-    return float(page.run("window.ended"))
+    return upload_page.send(page, file)
 
 
 def by_script(script: str) -> Callable[[Page, Server, Path], float]:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ account.save()
 class Site:
     """A program that stores on an emulator of its own, by the account `env` and, with `accounts=2`, by `second`."""
 
-    def __init__(self, folder: Path, accounts: int = 1, **overrides: str) -> None:
+    def __init__(self, folder: Path, accounts: int = 1, program: Sequence[str] = HASTY, **overrides: str) -> None:
         self.emulator = EmulatorProcess(folder / "emulator")
         self.emulator.start()
         data = folder / "data"
@@ -37,7 +38,7 @@ class Site:
             environment = program_environment({"DATA_DIR": str(data), **values})
             script = ADD_ACCOUNT.format(token=SECOND_REFRESH_TOKEN)
             subprocess.run([sys.executable, "manage.py", "shell", "-c", script], cwd=ROOT, env=environment, check=True)
-        self.server = ServerProcess(data, values, program=HASTY)
+        self.server = ServerProcess(data, values, program)
         self.server.start()
 
     def stop(self) -> None:

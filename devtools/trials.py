@@ -5,7 +5,7 @@ on SQLite and on PostgreSQL; then long outages, each on a server of its own, sid
 on the upload socket, held against a model; then as many ZIPs and as many files whose download breaks again and again;
 then as many uploads to Google Drive with its faults mixed by chance, as many kills in the middle of one, and as many
 downloads from there that break; then a crowd on several workers while those, Redis and PostgreSQL are killed and
-stopped, on local disk and on Drive.
+stopped, on local disk and on Drive; then one large file through the page in a browser to Drive, read back by rclone.
 SERVER is passed on. The same code runs in the tests with smaller numbers.
 """
 
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from devtools import blows, download_trials, drive_trials, fleet_trials, wire_model, zip_trials
+from devtools import blows, download_trials, drive_trials, fleet_trials, page_to_drive, wire_model, zip_trials
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
@@ -317,6 +317,8 @@ def main() -> int:
             with fleet_trials.fleet_of(Path(data, "drive-fleet"), fleet_trials.ON_DRIVE, on_drive=True) as fleet:
                 crowd = asyncio.run(fleet_trials.run(fleet, seed))
                 print(f"a crowd on {fleet.size.workers} workers with Drive, all equal: {crowd}", flush=True)
+            journey = page_to_drive.run(Path(data, "page"), page_to_drive.LARGE_BYTES, seed)
+            print(f"a file went through the page to Drive and came back equal by rclone: {journey}", flush=True)
     except (TrialFailedError, AssertionError) as failure:
         print(f"make trials: {failure} (SEED={seed})")
         return 1

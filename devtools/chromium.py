@@ -9,6 +9,7 @@ import json
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Chromium:
     """A headless browser with a profile of its own. Raises `RuntimeError` where it does not do as it is told."""
 
     def __init__(self) -> None:
-        self._profile = tempfile.TemporaryDirectory(prefix="bench-chromium-", ignore_cleanup_errors=True)
+        self._profile = tempfile.TemporaryDirectory(prefix="directdrivex-chromium-", ignore_cleanup_errors=True)
         command = [machine.chromium(), *OPTIONS, f"--user-data-dir={self._profile.name}", "about:blank"]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **bound_to_parent()
@@ -44,7 +45,10 @@ class Chromium:
                 raise RuntimeError("Chromium opened no debugging port")
             time.sleep(POLL_SECONDS)
         port, path = address.read_text().split()
-        self._socket = connect(f"ws://127.0.0.1:{port}{path}", compression=None, max_size=None)
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(
+            connect(f"ws://127.0.0.1:{port}{path}", compression=None, max_size=None)
+        )
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -72,7 +76,7 @@ class Chromium:
         return page
 
     def stop(self) -> None:
-        self._socket.close()
+        self._open.close()
         end(self._process)
         self._profile.cleanup()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import OperationalError
 
 from devtools.emulator_process import EmulatorProcess
 from uploads import drive_accounts
@@ -391,6 +392,36 @@ async def test_who_goes_away_when_it_is_reserved_leaves_nothing_reserved(
     with pytest.raises(asyncio.CancelledError):
         await pool.choose(100)
     assert not await DriveBooking.objects.aexists()
+
+
+async def test_what_is_reserved_stays_so_for_an_upload_that_is_there_and_sends_nothing(
+    pool: Pool, clock: Clock
+) -> None:
+    await sync(oauth_account, daily_bytes=100)
+    account = await pool.choose(80)
+    for _ in range(3):
+        clock.advance(seconds=100)
+        await pool.stored(account, 0)
+    with pytest.raises(BudgetSpentError):
+        await pool.choose(21)
+    clock.advance(seconds=130)
+    assert await pool.choose(21)
+
+
+async def test_a_database_that_is_away_stops_no_upload_and_what_was_stored_counts_later(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sync(oauth_account, daily_bytes=100)
+    account = await pool.choose(80)
+
+    def away(*arguments: Any) -> None:
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as while_away:
+        while_away.setattr(ledger, "count", away)
+        await pool.stored(account, 30)
+    await pool.stored(account, 10)
+    assert (await DriveHour.objects.aget()).length == 40
 
 
 async def test_what_is_stored_is_written_down_now_and_then_and_at_the_end(

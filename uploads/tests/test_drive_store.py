@@ -22,6 +22,7 @@ from uploads.storage.base import (
 from uploads.storage.gdrive.client import DriveClient
 from uploads.storage.gdrive.errors import DriveChangedError, DriveRefusedError, DriveStalledError
 from uploads.storage.gdrive.partial import READ_BACK, DrivePartial
+from uploads.storage.gdrive.ports import Account
 from uploads.storage.gdrive.store import DriveStore
 from uploads.tests.drive_store_rig import QUICK, SEAL, FixedAccounts, MemorySessions, drive_store
 
@@ -397,6 +398,21 @@ async def test_an_upload_that_is_left_while_it_begins_leaves_nothing_reserved(
     with pytest.raises(asyncio.CancelledError):
         await opening
     assert not rig.accounts.bookings
+
+
+async def test_an_upload_that_sends_nothing_says_that_it_is_there(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = asyncio.Event()
+
+    async def stored(account: Account, length: int) -> None:
+        if not length:
+            said.set()
+
+    monkeypatch.setattr("uploads.storage.gdrive.partial.RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(rig.accounts, "stored", stored)
+    upload = await rig.store.open(rig.key, SIZE)
+    async with asyncio.timeout(10):
+        await said.wait()
+    await upload.close()
 
 
 async def test_an_abandoned_upload_leaves_neither_session_nor_file(rig: Rig) -> None:

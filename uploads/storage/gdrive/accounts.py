@@ -135,8 +135,11 @@ class Pool(Accounts):
     async def stored(self, account: Account, length: int) -> None:
         tally = self._tallies.setdefault((account.id, account.booking), Tally(written_at=time.monotonic()))
         tally.length += length
-        if time.monotonic() - tally.written_at >= COUNTED_SECONDS:
-            await self._write(account)
+        if time.monotonic() - tally.written_at >= COUNTED_SECONDS and (tally.length or account.booking is not None):
+            try:
+                await self._write(account)
+            except DatabaseError as error:
+                log.warning("drive_account_not_noted", account=account.name, cause=str(error))  # with the next ones
 
     async def let_go(self, account: Account) -> None:
         try:

@@ -242,7 +242,7 @@ class DrivePartial(PartialObject):
                 await self._settle()
 
     async def _keep(self) -> None:
-        """Keep session and checkpoint while bytes move, and the hold while none do."""
+        """Keep session and checkpoint while bytes move, and hold and reservation while none do."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
@@ -252,6 +252,7 @@ class DrivePartial(PartialObject):
                     await self._remote.save()
                 else:
                     await self._hold.renew()
+                await self._remote.stay()
             except TakenOverError as error:
                 self._taken_over = error
                 return

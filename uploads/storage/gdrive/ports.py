@@ -74,7 +74,10 @@ class Accounts(Protocol):
         """
 
     async def stored(self, account: Account, length: int) -> None:
-        """`length` more bytes were accepted by Drive, for the day's budget. Called once per Drive chunk or rarer."""
+        """`length` more bytes were accepted by Drive, for the day's budget. Called once per Drive chunk or rarer.
+
+        Called with 0 at least every `RENEW_SECONDS` while its upload is open: a reservation lapses that is not used.
+        """
 
     async def failed(self, account: Account, error: StorageError, reason: str | None) -> None:
         """A call failed by the account's or Drive's fault, for breaker, health and budget.

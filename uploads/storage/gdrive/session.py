@@ -254,6 +254,11 @@ class RemoteUpload:
         reason, self._reason = self._reason, UNAVAILABLE
         return reason
 
+    async def stay(self) -> None:
+        """Go on holding what is reserved, however long nothing comes."""
+        if not self.finished:
+            await self._calls.accounts.stored(self._account(), 0)
+
     async def save(self) -> None:
         """Keep the session as it is now. Raises what the hold raises."""
         await self._save()

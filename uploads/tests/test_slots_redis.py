@@ -28,6 +28,7 @@ from uploads.slots.manager import (
 )
 from uploads.slots.redis import Caller, RedisSlotManager
 from uploads.slots.store import Store
+from uploads.tests import slots_rig
 from uploads.tests.slots_rig import LIMITS, WINDOW, Memo, redis_manager, redis_rig
 
 LEASE = 1.5
@@ -490,6 +491,40 @@ async def test_nobody_is_granted_a_slot_on_a_node_that_has_fallen_silent(private
     await rig.release("next")
     assert isinstance(await silent.standing("silent", "owner"), Granted)
     await silent.close()
+    await rig.manager.close()
+
+
+async def test_a_clock_that_is_set_back_makes_the_pause_after_a_restart_no_longer(private_redis: PrivateRedis) -> None:
+    rig = redis_rig(private_redis.url)
+    rig.clock.advance(3600)
+    worker = redis_manager(private_redis.url, rig, runs=Memo("the run before"))
+    asked = await worker.acquire(Claim("first", "owner", "ann", WINDOW))
+    assert asked == Waiting(1, WaitingFor.RECOVERY, None)
+    rig.clock.advance(-3600)
+    await worker.tick()
+    rig.clock.advance(slots_rig.LEASE - 1)
+    assert not await worker.renew([("first", "owner")])
+    rig.clock.advance(1)
+    assert isinstance(await worker.standing("first", "owner"), Granted)
+    await worker.close()
+    await rig.manager.close()
+
+
+async def test_a_clock_that_is_set_back_lets_nobody_hold_a_slot_for_longer_than_a_lease(
+    private_redis: PrivateRedis,
+) -> None:
+    rig = redis_rig(private_redis.url)
+    rig.limit(all_uploads=1)
+    rig.clock.advance(3600)
+    await rig.ask("of a worker that dies")
+    rig.clock.advance(-3600)
+    await rig.ask("next", "ben")
+    rig.clock.advance(slots_rig.LEASE - 1)
+    assert not await rig.renew("next")
+    assert isinstance(await rig.standing("next"), Waiting)
+    rig.clock.advance(1)
+    assert isinstance(await rig.standing("next"), Granted)
+    assert await rig.manager.check() == []
     await rig.manager.close()
 
 

@@ -81,8 +81,20 @@ local function keep_until(entry, moment)
   redis.call('ZADD', DEADLINES, moment, entry.upload)
 end
 
+-- Nothing is kept for so long at a time, in milliseconds: where it seems so, the clock was set back since.
+local TOO_LONG = LEASE + 60000
+
+-- What a clock that was set back would keep for as long again lasts one lease from now, like everything else.
+local function shorten()
+  for _, upload in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, now + TOO_LONG, '+inf')) do
+    keep_until({upload = upload}, now + LEASE)
+    redis.call('ZADD', UNCLAIMED, 'XX', now + CLAIM, upload)
+  end
+end
+
 -- Ends what time has ended.
 local function lapse()
+  shorten()
   for _, upload in ipairs(redis.call('ZRANGEBYSCORE', UNCLAIMED, '-inf', now)) do
     local entry = entry_of(upload)
     if not entry or entry.fence == 0 then

@@ -11,6 +11,9 @@ local function report_memory()
     return
   end
   local node = packed(NODES, NODE) or {held = {}, at = 0}
+  if node.at > now then  -- the clock was set back since
+    node = {held = {}, at = 0}
+  end
   local own = node.held[WORKER]
   local same = own and own[1] == WORKER_HOLDS and now - own[2] < REPORTED_EVERY
   if same and node.free == NODE_FREE and node.ceiling == NODE_CEILING and now - node.at < REPORTED_EVERY then

@@ -13,6 +13,10 @@ if kept_run ~= RUN then
   end
   redis.call('HSET', STATE, 'run_id', RUN, 'recovers_at', recovers_at)
 end
+if recovers_at > now + LEASE then  -- the clock was set back since
+  recovers_at = now + LEASE
+  redis.call('HSET', STATE, 'recovers_at', recovers_at)
+end
 local recovering = recovers_at > now
 
 -- What a caller says that it has, in so many arguments: standing.lua names them.

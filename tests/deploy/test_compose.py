@@ -1,8 +1,10 @@
 """The container files of `deploy/compose`. No engine runs them here: what can be said of them without one."""
 
+import json
 import re
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,30 @@ def test_all_tell_the_same_addresses() -> None:
     assert f"@{address_of(SERVICES['redis'])}:6379/" in settings["REDIS_URL"]
     upstream = re.findall(r"server ([\d.]+):8000 max_fails=0;", (COMPOSE / "upstream.conf").read_text())
     assert upstream == [address_of(service) for service in INSTANCES.values()]
+
+
+def test_nobody_reaches_nginx_by_a_way_that_hides_their_address() -> None:
+    assert SERVICES["nginx"]["ports"] == ["0.0.0.0:80:80", "0.0.0.0:443:443"]
+
+
+def test_the_health_of_a_container_is_asked_for_by_a_name_that_it_answers_to() -> None:
+    [command] = re.findall(r"^HEALTHCHECK .*\n +CMD (\[.*\])$", (COMPOSE / "Dockerfile").read_text(), re.MULTILINE)
+    asked: list[str] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.headers['Host']}{self.path}")
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.timeout = 10
+        code = json.loads(command)[-1].replace(":8000", f":{server.server_port}")
+        environment = {"PUBLIC_URL": "https://files.example.org"}
+        with subprocess.Popen([sys.executable, "-c", code], env=environment) as asking:
+            server.handle_request()
+        assert asking.returncode == 0
+    assert asked == ["files.example.org/healthz"]
 
 
 def test_a_container_is_stopped_no_sooner_than_its_uploads_and_downloads_are_let_go() -> None:

@@ -37,11 +37,11 @@ class InTurn:
         messages = [request]
         is_over = False
 
-        def give_back() -> None:
+        def give_back(rest: float = 0.0) -> None:
             nonlocal is_over
             if not is_over:
                 is_over = True
-                turns.give_back(person)
+                turns.give_back(person, rest)
 
         async def replayed() -> Any:
             return messages.pop() if messages else await asyncio.shield(coming)

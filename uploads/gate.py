@@ -17,6 +17,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from quotas.rules import account_person, address_person
 from uploads import doors, links
+from uploads.delivery.lasting import end_turn
 from uploads.errors import RateLimited, UploadError
 from uploads.people import refuse_foreign, user_of
 from uploads.problems import is_of_the_api, problem
@@ -25,6 +26,7 @@ from uploads.waiting import free_connection
 # The admin's own pages, or nobody could open again; what every page is made of; what watches the program.
 ALWAYS_OPEN = ("/admin/", "/static/", "/jsi18n/", "/i18n/")
 WATCHING = ("/healthz", "/readyz", "/metrics")
+FLOOD_REST_SECONDS = 1.0
 INITIATIONS = ("/api/v1/upload/initiate", "/api/v1/batch/initiate")
 
 
@@ -89,7 +91,9 @@ async def _count(request: HttpRequest) -> None:
     try:
         await doors.count_request(_address_of(request))
     except RateLimited:
-        request.user = AnonymousUser()  # whoever it is: a page that says no to a flood asks the database for nobody
+        # Saying no costs time as well: it must not be what the flood takes from everybody else.
+        end_turn(getattr(request, "scope", {}), rest=FLOOD_REST_SECONDS)
+        request.user = AnonymousUser()  # whoever it is: this page asks the database for nobody
         raise
 
 

@@ -19,12 +19,13 @@ class Turns:
     def __init__(self, at_once: int, each: int) -> None:
         self._at_once, self._each = at_once, each
         self._taken: Counter[str] = Counter()
+        self._resting: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()  # who waits, and may have one more
 
     def may_have_more(self, person: str) -> bool:
         """Has this person less than one may have?"""
-        return self._taken[person] < self._each
+        return self._taken[person] + self._resting[person] < self._each
 
     def is_free(self, person: str) -> bool:
         """Would `take` return at once?"""
@@ -48,10 +49,19 @@ class Turns:
                 self._offer(person)
             raise
 
-    def give_back(self, person: str) -> None:
-        self._taken[person] -= 1
-        if not self._taken[person]:
-            del self._taken[person]
+    def give_back(self, person: str, rest: float = 0.0) -> None:
+        """End one turn. For `rest` seconds more this person has one less, while others may have it at once."""
+        _one_less(self._taken, person)
+        if rest:
+            self._resting[person] += 1
+            asyncio.get_running_loop().call_later(rest, self._rested, person)
+        self._go_on(person)
+
+    def _rested(self, person: str) -> None:
+        _one_less(self._resting, person)
+        self._go_on(person)
+
+    def _go_on(self, person: str) -> None:
         self._offer(person)
         while self._next and self._taken.total() < self._at_once:
             lucky, _ = self._next.popitem(last=False)
@@ -68,6 +78,12 @@ class Turns:
             self._next.pop(person, None)
         elif self.may_have_more(person):
             self._next.setdefault(person)
+
+
+def _one_less(count: Counter[str], person: str) -> None:
+    count[person] -= 1
+    if not count[person]:
+        del count[person]
 
 
 class WithRests:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from directdrivex.turns import InTurn
+from uploads.delivery.lasting import end_turn
 from uploads.turns import Turns, WithRests
 
 
@@ -192,6 +193,22 @@ async def test_the_application_hears_that_its_client_went_away() -> None:
     assert heard == ["http.request"]
     await request.go_away()
     assert heard == ["http.request", "http.disconnect"]
+
+
+async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits_for_that() -> None:
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        answered.append(scope["client"][0])
+        end_turn(scope, rest=0.05)
+        await send({"type": "http.response.start"})
+
+    answered: list[str] = []
+    outer = InTurn(refuses, Turns(at_once=1, each=1))
+    flood = [await Request("192.0.2.1").ask(outer) for _ in range(2)]
+    await Request("192.0.2.2").ask(outer)
+    assert answered == ["192.0.2.1", "192.0.2.2"]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(request.task for request in flood if request.task))
+    assert answered == ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
 
 
 # --- Work that would leave nothing to others ---

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 HELD = "directdrivex.held"
-TURN = "directdrivex.turn"  # gives back the request's turn (`directdrivex/turns.py`) early; may be called again
+TURN = "directdrivex.turn"  # ends the request's turn (`directdrivex/turns.py`) early, with a rest; may be called again
 UNREAD = "directdrivex.unread"  # tells how many bytes the client has not taken yet; not every server knows
 READER = "directdrivex.reader"  # the `Reader` of an answer that may have to give way to others
 
@@ -19,8 +19,8 @@ def held_by(scope: Mapping[str, Any]) -> AsyncExitStack | None:
     return scope.get(HELD)
 
 
-def end_turn(scope: Mapping[str, Any]) -> None:
-    """The request has been worked on, but for waiting."""
-    give_back: Callable[[], None] | None = scope.get(TURN)
+def end_turn(scope: Mapping[str, Any], rest: float = 0.0) -> None:
+    """The request has been worked on, but for waiting. For `rest` seconds more its sender may have one less at once."""
+    give_back: Callable[[float], None] | None = scope.get(TURN)
     if give_back is not None:
-        give_back()
+        give_back(rest)

@@ -22,7 +22,7 @@ class Asking:
         self.turn_ended = False
         self.scope: dict[str, Any] = {
             HELD: self.held,
-            TURN: lambda: setattr(self, "turn_ended", True),
+            TURN: lambda rest: setattr(self, "turn_ended", True),
             UNREAD: lambda: 0,
         }
         self.request: Any = SimpleNamespace(scope=self.scope, persons=("address", person), META={})

@@ -128,6 +128,7 @@ async def test_who_wait_for_news_of_a_batch_keep_no_connection(monkeypatch: pyte
 
 async def test_who_wait_with_a_password_keep_neither_turn_nor_connection() -> None:
     whole = await batch(password_hash=hashed())
+    await whole_file(batch=whole)
     file = await whole_file(batch=await batch())
     program = Program(at_once=4)
 
@@ -161,6 +162,7 @@ async def test_who_wait_to_announce_a_batch_keep_neither_turn_nor_connection() -
 @pytest.mark.parametrize("what", ["announce", "unlock"])
 async def test_one_person_has_few_places_and_leaves_the_others_to_others(what: str) -> None:
     whole = await batch(password_hash=hashed())
+    await whole_file(batch=whole)
     program = Program(at_once=4)
     waiters = batch_api._announcing if what == "announce" else passwords._waiters
 

@@ -66,13 +66,22 @@ class StateCollector(Collector):
             "resident_memory_bytes": "Memory of the process",
             "buffer_used_bytes": "What its uploads hold in memory",
             "connections": "Upload sockets that are open",
+            "downloads": "Downloads that run",
+            "downloads_waiting": "Downloads that wait for one to end",
             "open_files": "Open files and sockets",
         }
         found = [GaugeMetricFamily(f"directdrivex_worker_{name}", text, labels=labels) for name, text in kinds.items()]
         cpu = CounterMetricFamily("directdrivex_worker_cpu_seconds", "Processor time used", labels=labels)
         for worker in self._state.workers:
             process = worker.process
-            values = (process.resident_bytes, worker.buffered_bytes, worker.connections, process.open_files)
+            values = (
+                process.resident_bytes,
+                worker.buffered_bytes,
+                worker.connections,
+                worker.downloads,
+                worker.downloads_waiting,
+                process.open_files,
+            )
             for family, value in zip(found, values, strict=True):
                 family.add_metric([process.host, str(process.pid)], value)
             cpu.add_metric([process.host, str(process.pid)], process.cpu_seconds)

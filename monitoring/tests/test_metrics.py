@@ -1,11 +1,17 @@
 """Who may scrape, and what they read."""
 
+import asyncio
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
+
 import pytest
 from django.test import AsyncRequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring import snapshot
 from monitoring.metrics import metrics
+from uploads.delivery.lasting import HELD
+from uploads.delivery.line import Line
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -78,3 +84,19 @@ async def test_each_drive_account_that_is_on_has_its_figures():
 
 async def test_without_drive_there_are_no_figures_of_accounts():
     assert "directdrivex_drive" not in (await scrape()).content.decode()
+
+
+async def test_how_many_downloads_run_and_wait_is_told_of_each_worker(monkeypatch):
+    line = Line(at_once=1, each=1)
+    monkeypatch.setattr("uploads.fleet.fleet.line", lambda: line)
+    async with AsyncExitStack() as held:
+        await line.enter(SimpleNamespace(scope={HELD: held}, persons=("address:192.0.2.7",)))
+        waiting = asyncio.create_task(line.enter(SimpleNamespace(scope={HELD: held}, persons=("address:192.0.2.8",))))
+        while not line.waiting:
+            await asyncio.sleep(0)
+        text = (await scrape()).content.decode()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    for name in ("directdrivex_worker_downloads", "directdrivex_worker_downloads_waiting"):
+        assert [sample.value for sample in families[name].samples] == [1]

@@ -13,6 +13,7 @@ import psutil
 import structlog
 from django.conf import settings
 
+from uploads.delivery.line import line
 from uploads.fleet.board import Board, BoardError
 from uploads.fleet.report import Process, Report
 from uploads.intake import registry
@@ -89,6 +90,8 @@ class Fleet:
             buffer_limit=admission.ceiling,
             buffered_bytes=registry.buffered_bytes(),
             connections=len(registry.connections()),
+            downloads=line().running,
+            downloads_waiting=line().waiting,
             transfers=tuple(registry.views()),
         )
 

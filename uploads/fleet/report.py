@@ -39,6 +39,8 @@ class Report:
     buffer_limit: int
     buffered_bytes: int
     connections: int
+    downloads: int = 0  # that run, and that wait for one to end
+    downloads_waiting: int = 0
     transfers: tuple[TransferView, ...] = ()
 
     def dumps(self) -> str:

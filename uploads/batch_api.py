@@ -15,9 +15,10 @@ from uploads import announcing, batches, links
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchLockedOut, BatchOut
 from uploads.delivery import ranges, zip_files, zip_stream
+from uploads.delivery.zip_files import Complete
 from uploads.delivery.zip_plan import Plan
 from uploads.errors import Gone, Locked, WrongState
-from uploads.models import Batch, StoredFile
+from uploads.models import Batch
 from uploads.people import authorise_batch, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.polled import Polled
 from uploads.schemas import BatchChangedOut, ChangeIn, timestamp
@@ -136,7 +137,7 @@ async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
     try:
         access = await _admit(request, batch)
         files, plan = await _in_zip(request, access, await zip_files.complete_files(batch))
-        return await zip_stream.respond(request, batch, plan, access, [file.pk for file in files])
+        return await zip_stream.respond(request, batch, plan, access, {file.pk: file.password_hash for file in files})
     except (Gone, Locked, WrongState):
         if request.headers.get("Sec-Fetch-Mode") == "navigate":
             # A person followed a link: the batch's page says the same in words.
@@ -153,7 +154,7 @@ async def _admit(request: HttpRequest, batch: Batch) -> Access:
         raise
 
 
-async def _in_zip(request: HttpRequest, access: Access, complete: list[StoredFile]) -> tuple[list[StoredFile], Plan]:
+async def _in_zip(request: HttpRequest, access: Access, complete: list[Complete]) -> tuple[list[Complete], Plan]:
     """What is inside for whoever asks, and the ZIP of it: the one that they began, or where that is gone a new one."""
     if begun := await begun_with(request, access):
         files = await allowed(request, access, complete, begun)

@@ -1,6 +1,6 @@
 """Bytes that never change under their ETag as an HTTP answer: all of them, one range, or none (RFC 9110)."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -13,7 +13,7 @@ from uploads.delivery.line import line
 from uploads.delivery.ranges import ByteRange, Outcome
 from uploads.errors import PreconditionFailed, RangeInvalid
 from uploads.sharing.access import Access
-from uploads.sharing.giving import count_elsewhere, give
+from uploads.sharing.giving import NO_FILES, count_elsewhere, give
 
 # What RFC 9110, 15.4.5 wants of a 304; the rest is about bytes that do not come.
 OF_A_304 = ("ETag", "Last-Modified", "Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
@@ -38,8 +38,12 @@ class Whole:
     hand_over: HandOver | None = None
 
 
-async def respond(request: HttpRequest, whole: Whole, access: Access, files: Sequence[UUID] = ()) -> HttpResponseBase:
-    """The answer to a GET or HEAD, once it may stream. A GET that gives bytes is counted, for each of `files` as well.
+async def respond(
+    request: HttpRequest, whole: Whole, access: Access, locks: Mapping[UUID, str] = NO_FILES
+) -> HttpResponseBase:
+    """The answer to a GET or HEAD, once it may stream. A GET that gives bytes is counted, of a ZIP for each file in it.
+
+    Of those `locks` has the hashes of the passwords that they had when they were found.
 
     Raises `PreconditionFailed`, `RangeInvalid`, `RateLimited`, `Gone` where no more downloads are allowed, and what
     `read` raises. A fault in mid-stream raises out of the body, so that the connection breaks and nobody takes a part
@@ -65,7 +69,7 @@ async def respond(request: HttpRequest, whole: Whole, access: Access, files: Seq
         headers["Content-Range"] = f"bytes {wanted.start}-{wanted.end}/{size}"
     await line().enter(request)
     read = partial(whole.read, start, length)
-    blocks = await give(access, read, length, size=size, is_range=wanted is not None, files=files)
+    blocks = await give(access, read, length, size=size, is_range=wanted is not None, locks=locks)
     if (held := held_by(getattr(request, "scope", {}))) is not None:
         held.push_async_callback(blocks.aclose)  # it ends with the answer at the latest
     return StreamingHttpResponse(blocks, status=status, headers=headers)

@@ -18,6 +18,7 @@ from uploads.delivery.zip_names import unique_names
 MANIFEST = "SHA256SUMS.txt"
 UNIX = 3
 PLAIN_FILE = 0o100644 << 16  # where Unix keeps what may be done with a file
+FILE_COST = 1024  # bytes of memory for each part of a plan, about
 FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # the format has no earlier one
 
 
@@ -64,6 +65,12 @@ class Plan:
         end = _end_of(entries, self.size)
         self._add(end, len(end))
         self.etag = f'"{self._digest()}"'
+
+    @property
+    def weight(self) -> int:
+        """What it takes in memory, in bytes, about: what is no file's, and as much again for each file."""
+        own = sum(len(part) for part in self._parts if not isinstance(part, Member))
+        return 3 * own + FILE_COST * len(self._parts)
 
     def slice(self, start: int, length: int) -> Iterator[bytes | Piece]:
         """The bytes `start` to `start + length`: what is no file's as it is, what is as a `Piece`."""

@@ -1,6 +1,6 @@
 """The ZIP of a batch as an HTTP answer: whole or one range, verified by its ETag, as that of a single file is."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
@@ -15,9 +15,9 @@ from uploads.storage import store_named
 
 
 async def respond(
-    request: HttpRequest, batch: Batch, plan: Plan, access: Access, files: Sequence[UUID]
+    request: HttpRequest, batch: Batch, plan: Plan, access: Access, locks: Mapping[UUID, str]
 ) -> HttpResponseBase:
-    """The answer to a GET or HEAD of a batch's ZIP with these `files`. Raises what `parts.respond` does.
+    """The answer to a GET or HEAD of a batch's ZIP with the files of `locks`. Raises what `parts.respond` does.
 
     It tells no date: where a file was deleted, the ZIP is another one, and no newer.
     """
@@ -25,7 +25,7 @@ async def respond(
     async def read(start: int, length: int) -> AsyncGenerator[bytes]:
         return await body_of(plan.slice(start, length), _read)
 
-    return await parts.respond(request, parts.Whole(plan.size, _headers(batch, plan), read), access, files)
+    return await parts.respond(request, parts.Whole(plan.size, _headers(batch, plan), read), access, locks)
 
 
 async def _read(member: Member, start: int, length: int) -> AsyncIterator[bytes]:

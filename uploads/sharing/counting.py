@@ -52,18 +52,24 @@ def begin(wanted: Wanted, length: int, *, is_range: bool) -> Counted:
     Where nothing is limited they are noted at once, and nobody needs to write again before the end. Raises `Gone` where
     no more are allowed.
     """
-    limited = wanted.subject.max_downloads is not None or _limited(wanted).exists()
+    inside = _limited(wanted)
+    limited = wanted.subject.max_downloads is not None or bool(inside)
     noted = min(length, rules.step(wanted.size)) if limited else length
     with transaction.atomic():
         if is_range and (row := _running(wanted)) is not None:
             CountedDownload.objects.filter(pk=row).update(given=F("given") + noted)
             return Counted(wanted, row, made=False, noted=noted, limited=limited)
-        return Counted(wanted, _count(wanted, noted), made=True, noted=noted, limited=limited)
+        return Counted(wanted, _count(wanted, noted, inside), made=True, noted=noted, limited=limited)
 
 
-def _limited(wanted: Wanted) -> models.QuerySet[StoredFile]:
-    """Those files of a ZIP that have a limit."""
-    return StoredFile.objects.filter(pk__in=wanted.files, max_downloads__isnull=False)
+def _limited(wanted: Wanted) -> list[str]:
+    """The ids of those files in a ZIP that have a limit of their own."""
+    if not wanted.files:
+        return []
+    # Those of the whole batch are few, where those of the ZIP may be a thousand.
+    limited = StoredFile.objects.filter(batch=wanted.subject.pk, max_downloads__isnull=False)
+    inside = set(wanted.files)
+    return [str(pk) for pk in limited.values_list("pk", flat=True) if pk in inside]
 
 
 def is_running(subject: UUID, recipients: Sequence[str]) -> bool:
@@ -97,7 +103,7 @@ def _resumable(subject: UUID, recipients: Sequence[str]) -> models.QuerySet[Coun
     return rows.order_by(Case(*turns, default=len(turns)), "-begun_at")
 
 
-def _count(wanted: Wanted, noted: int) -> int:
+def _count(wanted: Wanted, noted: int, inside: list[str]) -> int:
     """One more for the subject, and for each of the ZIP's files; none of them where one of them allows no more."""
     subject = wanted.subject
     if not _one_more(type(subject)._default_manager.filter(pk=subject.pk)):
@@ -110,7 +116,7 @@ def _count(wanted: Wanted, noted: int) -> int:
         recipient=wanted.recipients[0],
         begun_at=timezone.now(),
         given=noted,
-        files=[str(pk) for pk in _limited(wanted).values_list("pk", flat=True)],
+        files=inside,
     )
     return int(row.pk)
 
@@ -127,7 +133,7 @@ def note_more(counted: Counted, more: int) -> None:
         if rows.update(given=F("given") + more):
             counted.noted += more
             return
-        again = _count(counted.wanted, more)
+        again = _count(counted.wanted, more, _limited(counted.wanted))
     counted.row, counted.made, counted.noted, counted.given = again, True, more, 0
 
 

@@ -1,11 +1,11 @@
 """Bytes for who was found to have access to them (`access.py`): counted as a download, and watched while it runs.
 
-body = await give(access, read, length, size=file.size, is_range=False)  # raises Gone
+    body = await give(access, read, length, size=file.size, is_range=False)  # raises Gone
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from uuid import UUID
 
 import structlog
@@ -29,6 +29,7 @@ LOOK_AGAIN_SECONDS = 5.0
 DATABASE_AWAY = (DatabaseError, InterfaceError)
 log = structlog.get_logger(__name__)
 
+NO_FILES: Mapping[UUID, str] = {}
 Read = Callable[[], Awaitable[AsyncGenerator[bytes]]]
 
 
@@ -43,20 +44,20 @@ async def _take_back(begun: asyncio.Task[AsyncGenerator[bytes]]) -> None:
 
 
 async def give(
-    access: Access, read: Read, length: int, *, size: int, is_range: bool, files: Sequence[UUID] = ()
+    access: Access, read: Read, length: int, *, size: int, is_range: bool, locks: Mapping[UUID, str] = NO_FILES
 ) -> AsyncGenerator[bytes]:
     """The `length` bytes that `read` begins to read, as one counted download or as a further part of one.
 
-    `size` is that of the whole file, or of the ZIP with these `files`. A download of which no byte began is not
-    counted once this is closed; what is withdrawn meanwhile breaks off. Raises `Gone` where no more are allowed,
-    and what `read` raises.
+    `size` is that of the whole file, or of the ZIP; of its files `locks` has the hashes of the passwords that they had
+    when they were found. A download of which no byte began is not counted once this is closed; what is withdrawn
+    meanwhile breaks off. Raises `Gone` where no more are allowed, and what `read` raises.
     """
     if access.is_sender:
         return await read()
     if not access.is_counted:
         return _watched(access, await read())
-    wanted = Wanted(access.subject, size, access.recipients, tuple(files))
-    begun = asyncio.create_task(_begun(access, read, wanted, length, is_range=is_range))
+    wanted = Wanted(access.subject, size, access.recipients, tuple(locks))
+    begun = asyncio.create_task(_begun(access, read, wanted, length, locks, is_range=is_range))
     try:
         return await asyncio.shield(begun)
     except asyncio.CancelledError:
@@ -73,9 +74,11 @@ async def count_elsewhere(access: Access, *, is_range: bool) -> None:
         await database_sync_to_async(counting.begin)(Wanted(access.subject, 1, access.recipients), 0, is_range=is_range)
 
 
-async def _begun(access: Access, read: Read, wanted: Wanted, length: int, *, is_range: bool) -> AsyncGenerator[bytes]:
+async def _begun(
+    access: Access, read: Read, wanted: Wanted, length: int, locks: Mapping[UUID, str], *, is_range: bool
+) -> AsyncGenerator[bytes]:
     counted = await _counted(access, wanted, length, is_range=is_range)
-    blocks = _given(access, read, counted, length)
+    blocks = _given(access, read, counted, length, locks)
     # Only a generator that has begun comes to its end when it is closed or dropped.
     await anext(blocks)
     return blocks
@@ -92,12 +95,14 @@ async def _counted(access: Access, wanted: Wanted, length: int, *, is_range: boo
         return None
 
 
-async def _given(access: Access, read: Read, counted: Counted | None, length: int) -> AsyncGenerator[bytes]:
+async def _given(
+    access: Access, read: Read, counted: Counted | None, length: int, locks: Mapping[UUID, str]
+) -> AsyncGenerator[bytes]:
     sent, is_whole = 0, False
     try:
         async with (
             contextlib.aclosing(await read()) as blocks,  # where the one around it has not begun
-            contextlib.aclosing(_watched(access, blocks, counted.wanted.files if counted else ())) as watched,
+            contextlib.aclosing(_watched(access, blocks, locks)) as watched,
         ):
             yield b""
             async for block in watched:
@@ -129,12 +134,13 @@ async def _end(access: Access, counted: Counted, *, began: bool) -> None:
         log.warning("download_end_not_counted", subject=str(access.subject.pk), cause=str(error))
 
 
-async def _watched(access: Access, blocks: AsyncGenerator[bytes], files: Sequence[UUID] = ()) -> AsyncGenerator[bytes]:
+async def _watched(
+    access: Access, blocks: AsyncGenerator[bytes], locks: Mapping[UUID, str] = NO_FILES
+) -> AsyncGenerator[bytes]:
     """Pass the blocks on for as long as this may be had. A database that does not answer ends nothing."""
     loop = asyncio.get_running_loop()
     look_at = loop.time() + LOOK_AGAIN_SECONDS
     async with contextlib.aclosing(blocks):
-        locks = await database_sync_to_async(_locks_of)(files) if files else {}
         async for block in blocks:
             if loop.time() >= look_at:
                 try:
@@ -165,7 +171,3 @@ def _look_again(access: Access, locks: Mapping[UUID, str]) -> None:
         raise Gone(REVOKED)
     if lock and lock != access.lock:
         raise Gone(CHANGED)
-
-
-def _locks_of(files: Sequence[UUID]) -> dict[UUID, str]:
-    return dict(StoredFile.objects.filter(pk__in=files).values_list("pk", "password_hash"))

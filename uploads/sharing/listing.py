@@ -7,6 +7,8 @@ sees everything. What is hidden is taken out of the row itself, so that no page 
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from channels.db import database_sync_to_async
@@ -21,6 +23,23 @@ from uploads.sharing.access import Access, is_used_up
 from uploads.shown import Facts
 from uploads.states import Status, Withheld, batch_status
 
+
+class Controlled(Protocol):
+    """What a file's row says of who may have it."""
+
+    @property
+    def pk(self) -> UUID: ...
+    @property
+    def password_hash(self) -> str: ...
+    @property
+    def max_downloads(self) -> int | None: ...
+    @property
+    def downloads(self) -> int: ...
+    @property
+    def revoked_at(self) -> datetime | None: ...
+
+
+F = TypeVar("F", bound=Controlled)
 SENDER, LOCKED = "sender", "locked"
 LOCKED_BY_ITSELF = _("Each of these files has a password of its own.")
 
@@ -98,9 +117,7 @@ async def begun_with(request: HttpRequest, access: Access) -> frozenset[UUID]:
     return await database_sync_to_async(counting.begun_with)(access.subject.pk, access.recipients)
 
 
-async def allowed(
-    request: HttpRequest, access: Access, files: Sequence[StoredFile], begun: Collection[UUID] = ()
-) -> list[StoredFile]:
+async def allowed(request: HttpRequest, access: Access, files: Sequence[F], begun: Collection[UUID] = ()) -> list[F]:
     """Those of a batch's complete files that whoever was admitted to it may have: what its ZIP is made of.
 
     What was downloaded as often as allowed is in it only where the ZIP was `begun` with it. Raises `Locked` or

@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 
 class Stored(Protocol):
-    storage: str
+    @property
+    def storage(self) -> str: ...
 
 
 @cache

@@ -20,6 +20,8 @@ from django.utils import timezone
 
 from uploads import services
 from uploads.delivery import zip_files
+from uploads.delivery.zip_files import Plans
+from uploads.delivery.zip_plan import Plan
 from uploads.models import Batch, StoredFile
 from uploads.states import Status
 from uploads.storage.base import ObjectMissingError, StorageUnavailableError
@@ -70,11 +72,11 @@ async def test_without_a_title_the_zip_is_called_by_the_batchs_id(async_client: 
     assert answer["Content-Disposition"] == f'attachment; filename="directdrivex-{str(batch.pk)[:8]}.zip"'
 
 
-async def test_the_same_batch_gives_the_same_bytes(async_client: AsyncClient) -> None:
+async def test_the_same_batch_gives_the_same_bytes(async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = await stored_batch(*THREE)
     one, two = await get_zip(async_client, batch), await get_zip(async_client, batch)
     assert (one["ETag"], await body_of(one)) == (two["ETag"], await body_of(two))
-    zip_files._plan.cache_clear()
+    monkeypatch.setattr(zip_files, "plans", Plans())
     assert (await get_zip(async_client, batch, "head"))["ETag"] == one["ETag"]
 
 
@@ -176,12 +178,47 @@ async def test_what_is_no_batch_is_not_found(async_client: AsyncClient) -> None:
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+async def test_a_zip_is_planned_once_and_anew_as_soon_as_anything_in_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = await stored_batch(*THREE)
+    plans = Plans()
+    monkeypatch.setattr(zip_files, "plans", plans)
+
+    async def planned() -> Plan:
+        return await zip_files.plan_of(await zip_files.complete_files(batch))
+
+    first = await planned()
+    assert await planned() is first
+    [file, *_] = await files_of(batch)
+    for changed in (
+        {"filename": "other"},
+        {"path": "elsewhere"},
+        {"sha256": "0" * 64},
+        {"completed_at": timezone.now()},
+    ):
+        before = await planned()
+        await StoredFile.objects.filter(pk=file.pk).aupdate(**changed)
+        assert (await planned()).etag != before.etag
+    assert len(plans) == 5
+
+
+async def test_few_plans_are_kept_and_of_large_ones_the_last() -> None:
+    files = [await zip_files.complete_files(await stored_batch((name, b"x"))) for name in "abc"]
+    two, small = Plans(most=2), Plans(most_bytes=1)
+    for file in files:
+        for plans in (two, small):
+            assert (await plans.of(file)) is await plans.of(file)
+    assert (len(two), len(small)) == (2, 1)
+    assert small._bytes == (await small.of(files[-1])).weight
+
+
 async def test_the_database_is_asked_no_more_often_for_more_files() -> None:
     few, many = await stored_batch(("a", b"x")), await stored_batch(*((str(number), b"x") for number in range(20)))
 
     def queries_for(batch: Batch) -> int:
         with CaptureQueriesContext(connection) as queries:
-            zip_files._files_of(batch)
+            zip_files._complete_files(batch)
         return len(queries)
 
     assert await sync_to_async(queries_for)(few) == await sync_to_async(queries_for)(many) == 1

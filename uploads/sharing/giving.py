@@ -1,6 +1,8 @@
 """Bytes for who was found to have access to them (`access.py`): counted as a download, and watched while it runs.
 
     body = await give(access, read, length, size=file.size, is_range=False)  # raises Gone
+
+What is limited is noted before it is given, so that no race gives more than was allowed.
 """
 
 import asyncio

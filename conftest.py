@@ -64,6 +64,9 @@ if os.environ.get("TEST_WORKERS"):
 
 import django  # noqa: E402 - after the environment is set
 from django.conf import settings  # noqa: E402
+from django.core.management.color import no_style  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import TransactionTestCase  # noqa: E402
 from django.utils import translation  # noqa: E402
 
 from devtools.emulator_process import EmulatorProcess  # noqa: E402
@@ -75,6 +78,20 @@ django.setup()  # test modules import models, and pytest-django sets up only wha
 # program, which other processes run, hashes passwords slowly and serves its static files.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.SERVESTATIC_USE_FINDERS = settings.SERVESTATIC_USE_STATIC_ROOT = False
+
+
+def _empty_tables(test: TransactionTestCase) -> None:
+    """Leave the database as Django would after a test that commits, in a tenth of the time.
+
+    Django makes the types of content and the permissions anew after each, which took longer than most tests. Here they
+    stay: no test changes them.
+    """
+    tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
+    kept = {"django_content_type", "auth_permission"}
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables - kept)))
+
+
+TransactionTestCase._fixture_teardown = _empty_tables
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,9 +3,11 @@
 import hashlib
 import os
 import shutil
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,52 @@ class UploadPage:
         """Until the bar, in thousandths, shows at least this much."""
         handle = self.row(name).locator("progress").element_handle()
         self.page.wait_for_function("([bar, least]) => bar.value >= least", arg=[handle, least])
+
+
+class Borrowed:
+    """The real program, lent to one test after the other: a new one where the last test left an upload unfinished.
+
+    Starting it takes as much of the processor as most tests do.
+    """
+
+    def __init__(self, prepared: Path, factory: pytest.TempPathFactory) -> None:
+        self._prepared, self._factory = prepared, factory
+        self._server: ServerProcess | None = None
+
+    def lend(self) -> ServerProcess:
+        if self._server is None or not self._is_as_new(self._server):
+            self.stop()
+            data = self._factory.mktemp("borrowed") / "data"
+            shutil.copytree(self._prepared, data)
+            self._server = ServerProcess(data)
+            self._server.start()
+        return self._server
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def _is_as_new(self, server: ServerProcess) -> bool:
+        """It runs, and nobody can have a slot or a place in line."""
+        assert server.process
+        if server.process.poll() is not None:
+            return False
+        with closing(sqlite3.connect(server.data_dir / "directdrivex.sqlite3")) as database:
+            unfinished = "SELECT count(*) FROM uploads_storedfile WHERE status IN ('pending', 'verifying')"
+            return database.execute(unfinished).fetchone() == (0,)
+
+
+@pytest.fixture(scope="session")
+def borrowed(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Borrowed]:
+    borrowed = Borrowed(prepared_data_dir, tmp_path_factory)
+    yield borrowed
+    borrowed.stop()
+
+
+@pytest.fixture
+def server(borrowed: Borrowed) -> ServerProcess:
+    """The real program with its default settings; each browser of a test is a person of its own there."""
+    return borrowed.lend()
 
 
 @pytest.fixture(scope="module")

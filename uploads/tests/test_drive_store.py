@@ -19,7 +19,8 @@ from uploads.storage.base import (
     StorageFullError,
     StorageUnavailableError,
 )
-from uploads.storage.gdrive.client import DriveClient
+from uploads.storage.gdrive.chunk import Body, Chunk
+from uploads.storage.gdrive.client import DriveClient, Progress
 from uploads.storage.gdrive.errors import DriveChangedError, DriveRefusedError, DriveStalledError
 from uploads.storage.gdrive.partial import READ_BACK, DrivePartial
 from uploads.storage.gdrive.ports import Account
@@ -185,6 +186,23 @@ async def test_a_stall_at_the_very_beginning_moves_the_upload_to_another_account
     assert (account, reason) == (1, "stalled")
     assert isinstance(error, DriveStalledError)
     assert two.accounts.bytes[2] == SIZE
+
+
+async def test_a_program_that_stood_still_itself_does_not_take_drive_for_stalled() -> None:
+    """Stopped, or on a machine that was: no account is to be set aside for that."""
+    loop, patience = asyncio.get_running_loop(), replace(QUICK, stall=0.2, answer=0.2)
+
+    async def put(body: Body) -> Progress:
+        async for _piece in body:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)
+        return Progress(2)
+
+    chunk = Chunk(2, 2, put, patience)
+    for step in (chunk.feed(b"1"), chunk.feed(b"2"), chunk.outcome()):
+        loop.call_later(0.05, time.sleep, 0.5)
+        progress = await step
+    assert progress == Progress(2)
 
 
 async def test_a_flipped_bit_is_seen_in_drives_digest(rig: Rig) -> None:

@@ -2,11 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from uploads.storage.base import Buffer
 from uploads.storage.gdrive.client import Progress
 from uploads.storage.gdrive.errors import DriveBusyError, DriveStalledError
 from uploads.storage.gdrive.patience import Patience
+
+# A wait that ends so many seconds late is one in which this program stood still: stopped, or its machine was.
+OVERSLEPT_SECONDS = 1.0
+
+
+async def _within(seconds: float, what: asyncio.Future[Any]) -> bool:
+    """Is it done in so many seconds in which this program could have noticed?"""
+    loop, overslept = asyncio.get_running_loop(), min(OVERSLEPT_SECONDS, seconds / 4)
+    while True:
+        began = loop.time()
+        await asyncio.wait({what}, timeout=seconds)
+        if what.done() or loop.time() - began < seconds + overslept:
+            return what.done()
 
 
 class Body:
@@ -37,12 +51,12 @@ class Body:
         self._taken = True
         return self._piece
 
-    async def send(self, piece: Buffer, *, last: bool) -> None:
-        """Return when the piece has left, or `give_up` was called."""
+    def send(self, piece: Buffer, *, last: bool) -> asyncio.Future[None]:
+        """What is done when the piece has left, or `give_up` was called."""
         self._left = asyncio.get_running_loop().create_future()
         self._piece, self._whole = piece, last
         self._there.set()
-        await self._left
+        return self._left
 
     def give_up(self) -> None:
         """Whoever waits in `send` need wait no longer."""
@@ -80,20 +94,14 @@ class Chunk:
         if self.answered:
             return
         self.left -= len(piece)
-        try:
-            async with asyncio.timeout(self._patience.stall):
-                await self._body.send(piece, last=not self.left)
-        except TimeoutError:
-            raise DriveStalledError(f"Drive has taken no byte for {self._patience.stall:g} s") from None
+        if not await _within(self._patience.stall, self._body.send(piece, last=not self.left)):
+            raise DriveStalledError(f"Drive has taken no byte for {self._patience.stall:g} s")
 
     async def outcome(self) -> Progress:
         """What Drive says that it has, once all bytes were sent. Raises the errors of `errors.py`."""
-        try:
-            async with asyncio.timeout(self._patience.answer):
-                await asyncio.wait({self._put})
-        except TimeoutError:
+        if not await _within(self._patience.answer, self._put):
             await self.abort()
-            raise DriveStalledError(f"Drive has not answered for {self._patience.answer:g} s") from None
+            raise DriveStalledError(f"Drive has not answered for {self._patience.answer:g} s")
         return self._put.result()
 
     async def abort(self) -> None:

@@ -533,7 +533,7 @@ async def test_a_file_that_became_shorter_in_the_middle_ends_by_an_error(rig: Ri
         (403, "insufficientFilePermissions", DriveRefusedError, False),
         (403, "downloadQuotaExceeded", DriveRefusedError, False),
         (403, "dailyLimitExceeded", StorageUnavailableError, False),
-        (429, "rateLimitExceeded", StorageUnavailableError, True),
+        (429, "rateLimitExceeded", StorageUnavailableError, False),
         (500, "internalError", StorageUnavailableError, True),
         (503, "backendError", StorageUnavailableError, True),
     ],

@@ -12,6 +12,7 @@ from uploads.storage.gdrive.errors import (
     DriveBusyError,
     DriveFullError,
     DriveGoneError,
+    DriveRateError,
     DriveRefusedError,
     DriveTakenError,
     DriveTokenError,
@@ -25,8 +26,9 @@ T = TypeVar("T")
 
 # Answers about one session or file, which say nothing against the account.
 NO_FAULTS = (DriveGoneError, DriveTakenError)
-# The same of a file that is read: how often it was handed out, or to whom, is a matter of this one file.
-NO_FAULTS_OF_READING = (*NO_FAULTS, DriveFullError, DriveRefusedError)
+# The same of a file that is read: how often it was handed out, or to whom, is a matter of this one file, and who asks
+# for one too often must not keep all others from storing theirs.
+NO_FAULTS_OF_READING = (*NO_FAULTS, DriveFullError, DriveRefusedError, DriveRateError)
 # And of one that is to be removed, which somebody may have moved to where the account may not.
 NO_FAULTS_OF_REMOVING = (*NO_FAULTS, DriveRefusedError)
 

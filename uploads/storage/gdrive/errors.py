@@ -3,6 +3,7 @@
 Needs no Django. What a cause asks of the caller is its class:
 
     DriveBusyError      wait (`retry_after` first), ask where the upload stands, go on     5xx, 429, rates, the network
+    DriveRateError      the same: it was asked too often
     DriveStalledError   the same, but nothing had moved or been answered for long
     DriveTokenError     make a fresh access token, once                                    401
     DriveGoneError      no such session or file: begin anew                                404, 410
@@ -33,6 +34,10 @@ class DriveBusyError(StorageUnavailableError):
     def __init__(self, message: str, reason: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.reason, self.retry_after = reason, retry_after
+
+
+class DriveRateError(DriveBusyError):
+    """It was asked too often."""
 
 
 class DriveStalledError(DriveBusyError):
@@ -74,9 +79,9 @@ Foreign = type[DriveBusyError] | type[_CauseError]
 
 # Drive's reasons, which say more than the status.
 REASONS: dict[str, Foreign] = {
-    "rateLimitExceeded": DriveBusyError,
-    "userRateLimitExceeded": DriveBusyError,
-    "sharingRateLimitExceeded": DriveBusyError,
+    "rateLimitExceeded": DriveRateError,
+    "userRateLimitExceeded": DriveRateError,
+    "sharingRateLimitExceeded": DriveRateError,
     "backendError": DriveBusyError,
     "internalError": DriveBusyError,
     "transientError": DriveBusyError,
@@ -97,7 +102,7 @@ STATUSES: dict[int, Foreign] = {
     408: DriveBusyError,
     409: DriveTakenError,
     410: DriveGoneError,
-    429: DriveBusyError,
+    429: DriveRateError,
 }
 
 # The nearest class in the order of inheritance decides.

@@ -9,6 +9,7 @@ from typing import Any
 
 from devtools.server_process import ProgramProcess, program_environment
 
+FILES = "trashed=false and mimeType != 'application/vnd.google-apps.folder'"  # and no folders
 ADDRESS = re.compile(r"emulator listens on (http://[\w.:]+)")
 
 
@@ -106,10 +107,12 @@ class EmulatorProcess(ProgramProcess):
         with DIRECT.open(self.token_url, urllib.parse.urlencode(form).encode(), timeout=30) as answer:
             return str(json.load(answer)["access_token"])
 
-    def files(self, q: str = "trashed=false", refresh_token: str = "refresh") -> list[dict[str, Any]]:
-        """All files and folders that `q` finds, with all their fields and digests; in shared drives too."""
+    def files(
+        self, q: str = "trashed=false", refresh_token: str = "refresh", fields: str = "*"
+    ) -> list[dict[str, Any]]:
+        """All files and folders that `q` finds, in shared drives too; digests that are not there yet are made."""
         found: list[dict[str, Any]] = []
-        query = {"q": q, "fields": "*", "pageSize": "1000", "includeItemsFromAllDrives": "true"}
+        query = {"q": q, "fields": fields, "pageSize": "1000", "includeItemsFromAllDrives": "true"}
         query |= {"supportsAllDrives": "true", "corpora": "allDrives"}
         authorization = f"Bearer {self.token(refresh_token)}"
         while True:

@@ -23,7 +23,7 @@ import psutil
 import redis.asyncio
 
 from devtools.client import Client
-from devtools.emulator_process import EmulatorProcess
+from devtools.emulator_process import FILES, EmulatorProcess
 from devtools.load.__main__ import run as run_people
 from devtools.load.plan import Options
 from devtools.load.tally import Tally, percentiles
@@ -157,7 +157,7 @@ class Fleet:
     def left(self) -> int:
         """How many files of uploads that were deleted still take room."""
         if self.drive:
-            return len(self.drive.files("trashed=false and mimeType != 'application/vnd.google-apps.folder'"))
+            return len(self.drive.files(FILES, fields="nextPageToken,files(id)"))
         return sum(path.is_file() and path.stat().st_size > 0 for path in self.folder.joinpath("storage").rglob("*"))
 
     # --- what befalls them; each returns when it is over ---

@@ -1,8 +1,9 @@
 """`python -m bench.capacity`: what one upload costs each part of a whole installation, for docs/capacity.md.
 
 nginx with TLS, one worker, PostgreSQL and Redis, each private and as `deploy/` has them, but that PostgreSQL does not
-sync. CAPACITY_UPLOADS (300) small uploads tell what an upload costs, a few large ones what its bytes cost, sockets that
-wait in line what waiting costs.
+sync. CAPACITY_UPLOADS (300) small uploads tell what an upload costs, a few large ones what its bytes cost, and a crowd
+of all sizes whether the two figures together say what that costs. CAPACITY_WAITING (2000) sockets that wait in line
+tell what waiting costs; 0 leaves that out.
 """
 
 import asyncio
@@ -30,8 +31,10 @@ from devtools.processes import cpu_seconds_of, memory_of
 from devtools.redis import PrivateRedis
 
 UPLOADS = int(os.environ.get("CAPACITY_UPLOADS", "300"))
+GIB = 1024 * MIB
 LARGE, LARGE_UPLOADS = 256 * MIB, 8
-WAITING, PER_PERSON = 2_000, 20
+CROWD, LARGEST_OF_CROWD = 120, 64 * MIB
+WAITING, PER_PERSON = int(os.environ.get("CAPACITY_WAITING", "2000")), 20
 WAIT_SECONDS = 20.0
 SETTINGS = {
     "ENVIRONMENT": "staging",
@@ -103,11 +106,16 @@ def installation(**settings: str) -> Iterator[Installation]:
         yield Installation(Path(folder), stack, **settings)
 
 
+def spent(before: Reading, after: Reading) -> dict[str, float]:
+    """Processor seconds of each part between two readings."""
+    return {name: seconds - before.cpu[name] for name, seconds in after.cpu.items()}
+
+
 def show(title: str, before: Reading, after: Reading, count: float, unit: str) -> None:
     """What lay between two readings, for each of `count` units."""
     print(f"\n{title}: per {unit}")
-    for name, seconds in after.cpu.items():
-        print(f"  {name:11} {1000 * (seconds - before.cpu[name]) / count:9.2f} ms of a processor")
+    for name, seconds in spent(before, after).items():
+        print(f"  {name:11} {1000 * seconds / count:9.2f} ms of a processor")
     print(f"  PostgreSQL  {(after.statements - before.statements) / count:9.2f} statements")
     print(f"              {(after.transactions - before.transactions) / count:9.2f} transactions")
     calls = {name: after.calls[name] - before.calls.get(name, 0) for name in after.calls}
@@ -128,17 +136,35 @@ def load(place: Installation, **options: Any) -> Tally:
 
 
 def uploads(place: Installation) -> None:
-    small = {"people": 20, "arrive_within": 0.1, "smallest": 4 * KIB, "largest": 4 * KIB}
+    """What an upload costs, what its bytes cost, and whether that adds up to what a crowd costs."""
+    small: dict[str, Any] = {"people": 20, "arrive_within": 0.1, "smallest": 4 * KIB, "largest": 4 * KIB}
     load(place, uploads=40, seed=2, **small)
     before = place.read()
     tally = load(place, uploads=UPLOADS, seed=3, **small)
-    show("small uploads", before, place.read(), UPLOADS, "upload")
+    after = place.read()
+    show("small uploads", before, after, UPLOADS, "upload")
     print(f"  {UPLOADS / tally.elapsed:.1f} uploads/s")
+    each = {name: seconds / UPLOADS for name, seconds in spent(before, after).items()}
     before = place.read()
     tally = load(place, uploads=LARGE_UPLOADS, people=4, arrive_within=0.1, smallest=LARGE, largest=LARGE, seed=4)
-    gib = LARGE * LARGE_UPLOADS / 1024**3
-    show("large uploads", before, place.read(), gib, "GiB")
+    after, gib = place.read(), LARGE * LARGE_UPLOADS / GIB
+    show("large uploads", before, after, gib, "GiB")
     print(f"  {tally.bytes / tally.elapsed / MIB:.0f} MiB/s")
+    per_gib = {name: (seconds - LARGE_UPLOADS * each[name]) / gib for name, seconds in spent(before, after).items()}
+    check(place, each, per_gib)
+
+
+def check(place: Installation, each: dict[str, float], per_gib: dict[str, float]) -> None:
+    """Hold what the two figures make of a crowd against what it costs."""
+    before = place.read()
+    crowd = {"people": 20, "arrive_within": 0.1, "smallest": 4 * KIB, "largest": LARGEST_OF_CROWD}
+    tally = load(place, uploads=CROWD, seed=5, **crowd)
+    print(
+        f"\n{CROWD} uploads of all sizes, {tally.bytes / MIB:.0f} MiB: seconds of a processor, calculated and measured"
+    )
+    for name, measured in spent(before, place.read()).items():
+        calculated = CROWD * each[name] + tally.bytes / GIB * per_gib[name]
+        print(f"  {name:11} {calculated:6.2f} {measured:6.2f}   {measured / calculated:.2f} ×")
 
 
 async def wait_in_line(place: Installation) -> None:
@@ -197,8 +223,9 @@ def main() -> int:
         memory = place.read().memory
         print("memory before any upload: " + ", ".join(f"{name} {size / MIB:.0f} MiB" for name, size in memory.items()))
         uploads(place)
-    with installation(MAX_CONCURRENT_UPLOADS="1", MAX_QUEUED_UPLOADS="2000", UPLOAD_IDLE_SECONDS="3600") as place:
-        asyncio.run(wait_in_line(place))
+    if WAITING:
+        with installation(MAX_CONCURRENT_UPLOADS="1", MAX_QUEUED_UPLOADS="2000", UPLOAD_IDLE_SECONDS="3600") as place:
+            asyncio.run(wait_in_line(place))
     return 0
 
 

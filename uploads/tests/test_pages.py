@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -75,6 +76,12 @@ def test_every_static_file_that_a_page_names_is_there(client: Client) -> None:
     names = set(re.findall(r'/static/([^"]+)"', text))
     assert {"uploads/js/upload-page.js", "uploads/js/share-page.js", "uploads/css/pages.css"} <= names
     assert [name for name in names if finders.find(name) is None] == []
+
+
+def test_the_look_of_a_field_is_written_once() -> None:
+    styles = [Path(str(finders.find(f"uploads/css/{name}.css"))).read_text() for name in ("pages", "accounts")]
+    rules = [rule for style in styles for rule in re.findall(r"([^{}]*)\{([^{}]*)\}", style)]
+    assert len([selector for selector, rule in rules if "input" in selector and "border: " in rule]) == 1
 
 
 def test_every_import_of_a_module_leads_to_a_file() -> None:

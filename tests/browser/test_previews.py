@@ -68,7 +68,7 @@ PICTURE = (Path(__file__).parents[2] / "docs/images/admin-live.png").read_bytes(
 GOOD = [
     ("picture.png", "image/png", PICTURE),
     ("tone.wav", "audio/wav", sound()),
-    ("paper.pdf", "application/pdf", pdf("app.beep(0)")),
+    ("paper.pdf", "application/pdf", pdf('app.alert("from the document")')),
     ("लेख.txt", "text/plain", "पहली पंक्ति\nsecond line\n".encode() * 5000),
     ("nothing.bin", "application/octet-stream", bytes(range(256))),
 ]
@@ -139,8 +139,15 @@ def test_what_can_be_shown_is_shown_on_phone_and_desktop(
     page.wait_for_function("() => document.querySelector('video').videoWidth > 0")
     page.evaluate("document.querySelector('video').play()")
     page.wait_for_function("() => document.querySelector('video').currentTime > 0.2")
+    said: list[str] = []
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
     page.goto(f"{upload.url}/f/{ids['paper.pdf']}")
+    expect(page.get_by_text("the document may have messages of its own")).to_be_hidden()
+    assert [frame.url for frame in page.frames[1:]] == ["about:blank"], (
+        "loaded, and able to speak, before somebody opens it"
+    )
     page.get_by_text("Show the document here").click()
+    until(page, lambda: said == ["from the document"])
     until(page, lambda: any(frame.url.startswith("chrome-extension:") for frame in page.frames))
 
 

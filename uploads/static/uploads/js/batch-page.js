@@ -6,8 +6,9 @@
 import { announce } from "./announce.js";
 import { batchFacts, pageNow, Problem } from "./api.js";
 import { find, setText } from "./dom.js";
-import { formatCount, formatSize, formatTime } from "./format.js";
+import { formatCount, formatSize } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
+import { showLocalTimes } from "./link-page.js";
 
 const LEAST_PAUSE_MS = 2500;
 /** A thousand files cost the server and this page more than ten. */
@@ -19,12 +20,6 @@ const FILTERED_FROM = 20;
 
 const batch = document.querySelector(".batch");
 const head = () => find(".batch-head", HTMLElement);
-
-function showLocalTimes() {
-  for (const time of document.querySelectorAll("time[data-local]")) {
-    time.textContent = formatTime(/** @type {HTMLTimeElement} */ (time).dateTime);
-  }
-}
 
 // --- Live ---
 
@@ -163,7 +158,6 @@ function filter(text) {
   setText(find(".filter-count", HTMLElement), wanted ? counts : "");
 }
 
-showLocalTimes();
 if (batch instanceof HTMLElement) {
   for (const row of batch.querySelectorAll("[data-file]")) {
     if (row instanceof HTMLElement) rows.set(row.dataset.file ?? "", row);

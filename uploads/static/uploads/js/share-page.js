@@ -5,15 +5,19 @@
 
 import { announce } from "./announce.js";
 import { fileFacts, pageNow, Problem } from "./api.js";
-import "./copy-button.js";
 import { find } from "./dom.js";
-import { formatTime } from "./format.js";
 import { fill, gettext } from "./i18n.js";
+import { showLocalTimes } from "./link-page.js";
 
 const ASK_MS = 3000;
 
-for (const time of document.querySelectorAll("time[data-local]")) {
-  time.textContent = formatTime(/** @type {HTMLTimeElement} */ (time).dateTime);
+/** A document may speak up by itself: it is loaded only for whoever opens it. */
+function watchDocument() {
+  const part = document.querySelector("details.preview-pdf");
+  part?.addEventListener("toggle", () => {
+    const frame = find("iframe", HTMLIFrameElement, part);
+    if (!frame.src) frame.src = frame.dataset.src ?? "";
+  });
 }
 
 /** Says so where this browser cannot show the preview, instead of leaving a broken one. */
@@ -66,9 +70,12 @@ async function renew() {
   const before = card();
   if (fresh.dataset.status === before.dataset.status) return;
   before.replaceWith(fresh);
+  showLocalTimes();
+  watchDocument();
   watchPreview();
   announce(fresh.querySelector(".file-state")?.textContent?.trim() ?? "");
 }
 
+watchDocument();
 watchPreview();
 follow();

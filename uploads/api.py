@@ -8,7 +8,7 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from ninja import Status
@@ -16,11 +16,11 @@ from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
 from quotas import services as quotas
-from uploads import announcing, links, services, strict_json
+from uploads import announcing, followed, links, services, strict_json
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
-from uploads.errors import Gone, InvalidRequest, Locked, WrongState, every_error
+from uploads.errors import InvalidRequest, UploadError, WrongState, every_error
 from uploads.models import StoredFile
 from uploads.openapi import DescribedAPI
 from uploads.people import authorise, caller_of, refuse_foreign, refuse_forged, request_key
@@ -46,6 +46,7 @@ from uploads.shown import look, true_facts
 from uploads.slots.manager import TicketView
 from uploads.states import Status as State
 from uploads.storage import store_of
+from uploads.storage.base import StorageError
 
 PAGE_FILES = 50
 MOST_POSITIONS = 2**31  # more than the column can hold
@@ -229,10 +230,9 @@ async def download(request: HttpRequest, file_id: str) -> HttpResponseBase:
         file = await _downloadable(file_id)
         access = await sharing.admit(request, file)
         return await stream.respond(request, file, store_of(file), access)
-    except (Gone, Locked, WrongState):
-        if request.headers.get("Sec-Fetch-Mode") == "navigate":
-            # A person followed a link: the file's page says the same in words, and asks for the password.
-            return HttpResponseRedirect(links.share_path(file_id))
+    except (UploadError, StorageError) as error:
+        if (page := followed.answer(request, error, links.share_path(file_id))) is not None:
+            return page
         raise
 
 

@@ -8,16 +8,16 @@ import json
 from typing import Any
 
 from channels.db import database_sync_to_async
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from ninja import Router
 
-from uploads import announcing, batches, links
+from uploads import announcing, batches, followed, links
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchLockedOut, BatchOut
 from uploads.delivery import ranges, zip_files, zip_stream
 from uploads.delivery.zip_files import Complete
 from uploads.delivery.zip_plan import Plan
-from uploads.errors import Gone, Locked, WrongState
+from uploads.errors import Locked, UploadError
 from uploads.models import Batch
 from uploads.people import authorise_batch, caller_of, refuse_foreign, refuse_forged, request_key
 from uploads.polled import Polled
@@ -28,6 +28,7 @@ from uploads.sharing.asked import change_of, wishes_of
 from uploads.sharing.listing import allowed, begun_with, seen, view_of, view_of_key
 from uploads.shown import Facts
 from uploads.states import Status
+from uploads.storage.base import StorageError
 from uploads.turns import WithRests
 from uploads.waiting import Waiters, free_connection
 
@@ -133,15 +134,14 @@ async def cancel_batch(request: HttpRequest, batch_id: str) -> Any:
 @router.api_operation(["GET", "HEAD"], "/batch/download-zip/{batch_id}")
 async def download_zip(request: HttpRequest, batch_id: str) -> HttpResponseBase:
     """The completed files of a batch and their `SHA256SUMS.txt` as one ZIP, whole or one range of it."""
-    batch = await database_sync_to_async(batches.find)(batch_id)
     try:
+        batch = await database_sync_to_async(batches.find)(batch_id)
         access = await _admit(request, batch)
         files, plan = await _in_zip(request, access, await zip_files.complete_files(batch))
         return await zip_stream.respond(request, batch, plan, access, {file.pk: file.password_hash for file in files})
-    except (Gone, Locked, WrongState):
-        if request.headers.get("Sec-Fetch-Mode") == "navigate":
-            # A person followed a link: the batch's page says the same in words.
-            return HttpResponseRedirect(links.batch_path(batch.pk))
+    except (UploadError, StorageError) as error:
+        if (page := followed.answer(request, error, links.batch_path(batch_id))) is not None:
+            return page
         raise
 
 

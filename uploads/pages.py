@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from uploads import batches, links, services
+from uploads.delays import try_again_in
 from uploads.delivery import preview
 from uploads.errors import Gone, Locked, NotFound, RateLimited, UploadError, WrongState
 from uploads.models import Batch, StoredFile
@@ -148,7 +149,8 @@ async def _unlock(
 
 def _locked(request: HttpRequest, page: str, error: UploadError | None = None) -> HttpResponse:
     """The form that asks for the password of what is behind `page`, and why the last one did not do."""
-    context = {"page": page, "error": error, "wait": error.retry_after if error else None}
+    wait = try_again_in(error.retry_after) if error and error.retry_after else None
+    context = {"page": page, "error": error, "wait": wait}
     response = render(request, "uploads/locked.html", context, status=(error.http_status if error else None) or 200)
     if error and error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)

@@ -126,6 +126,10 @@ def is_of_the_api(path: str) -> bool:
     return path == "/api" or path.startswith("/api/")
 
 
+class PageForPeople(HttpResponse):
+    """A page that somebody asked for under `/api` by following a link: no error of the framework's."""
+
+
 @sync_and_async_middleware
 def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Turn an error page that the framework made under `/api` into a problem document."""
@@ -133,7 +137,7 @@ def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[
     def mend(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not _is_of_the_api(request) or response.status_code < 400:
             return response
-        if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
+        if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE) or isinstance(response, PageForPeople):
             return response
         error = FALLBACKS.get(response.status_code)
         if error is not None:

@@ -24,6 +24,11 @@ def share_url(origin: str, file_id: UUID | str) -> str:
     return f"{settings.PUBLIC_URL or origin}{share_path(file_id)}"
 
 
+def download_url(origin: str, file_id: UUID | str) -> str:
+    """The absolute address of the bytes, for programs that download; `origin` as above."""
+    return f"{settings.PUBLIC_URL or origin}{download_path(file_id)}"
+
+
 def preview_path(file_id: UUID | str) -> str:
     return f"/preview/{file_id}"
 
@@ -34,6 +39,11 @@ def batch_path(batch_id: UUID | str) -> str:
 
 def batch_zip_path(batch_id: UUID | str) -> str:
     return f"/api/v1/batch/download-zip/{batch_id}"
+
+
+def batch_zip_url(origin: str, batch_id: UUID | str) -> str:
+    """As `download_url`, of a batch's ZIP."""
+    return f"{settings.PUBLIC_URL or origin}{batch_zip_path(batch_id)}"
 
 
 def batch_url(origin: str, batch_id: UUID | str) -> str:

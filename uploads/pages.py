@@ -2,12 +2,15 @@
 but for the form that asks for a password.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
+from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
@@ -19,12 +22,13 @@ from uploads import batches, links, services
 from uploads.delays import try_again_in
 from uploads.delivery import preview
 from uploads.errors import Gone, Locked, NotFound, RateLimited, UploadError, WrongState
-from uploads.models import Batch, StoredFile
+from uploads.models import Batch, CountedDownload, StoredFile
 from uploads.problems import from_exception
 from uploads.qr import qr_code
 from uploads.shared import STATE_WORDS, shared_batch, shared_file
-from uploads.sharing import opening, unlocking
+from uploads.sharing import opening, rules, unlocking
 from uploads.sharing.access import admit, look
+from uploads.sharing.counting import USED_UP
 from uploads.sharing.listing import seen, view_of
 from uploads.states import Status
 from uploads.storage import store_of
@@ -57,9 +61,35 @@ async def share_page(request: HttpRequest, file_id: UUID) -> HttpResponse:
     if access.is_locked:
         return _locked(request, links.share_path(file.pk))
     shared = shared_file(file, file.status_at(timezone.now()).value, file.stored_bytes)
-    link = links.share_url(links.origin_of_request(request), file.pk)
-    context = {"file": shared, "link": link, "qr_code": None if shared.is_gone else qr_code(link)}
+    until = None
+    if shared.is_complete and shared.downloads_left == 0 and not access.is_sender:
+        until = await database_sync_to_async(_resumable_until)(file, access.recipients, file.size)
+        if until is None:
+            return _withdrawn(request, Gone(USED_UP))
+    origin = links.origin_of_request(request)
+    link = links.share_url(origin, file.pk)
+    context = {
+        "file": shared,
+        "link": link,
+        "qr_code": None if shared.is_gone else qr_code(link),
+        "is_sender": access.is_sender,
+        "is_withdrawn": bool(file.revoked_at or (file.batch and file.batch.revoked_at)),
+        "resumable_until": until,
+        "download_link": links.download_url(origin, file.pk),
+    }
     return render(request, "uploads/share.html", context, status=410 if shared.is_gone else 200)
+
+
+def _resumable_until(
+    subject: StoredFile | Batch, recipients: Sequence[str], size: int | None = None
+) -> datetime | None:
+    """Until when this recipient can go on with a download that was counted, of these many bytes; None: with none."""
+    since = timezone.now() - rules.RESUMABLE
+    rows = CountedDownload.objects.filter(subject=subject.pk, recipient__in=recipients, begun_at__gt=since)
+    if size is not None:
+        rows = rows.filter(given__lt=rules.GIVEN_UP_TO * size)
+    begun: datetime | None = rows.aggregate(last=Max("begun_at"))["last"]
+    return begun + rules.RESUMABLE if begun else None
 
 
 @require_safe
@@ -68,7 +98,8 @@ async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     """The page of a batch, live while files still come; 404 for an unknown one, 410 where nothing can be had."""
     try:
         batch = await database_sync_to_async(batches.find)(batch_id)
-        view = await view_of(request, await look(request, batch))
+        access = await look(request, batch)
+        view = await view_of(request, access)
     except NotFound:
         raise Http404 from None
     except Gone as error:
@@ -83,17 +114,28 @@ async def batch_page(request: HttpRequest, batch_id: UUID) -> HttpResponse:
         everything = await batches.facts_now(batch)
     except Gone:
         return render(request, "uploads/batch.html", {"batch": None}, status=410)
+    zip_left = None if batch.max_downloads is None or view.is_sender else max(0, batch.max_downloads - batch.downloads)
+    origin = links.origin_of_request(request)
+    resume: dict[str, Any] = {"download_link": links.batch_zip_url(origin, batch.pk)}
+    if zip_left == 0:
+        resume["resumable_until"] = await database_sync_to_async(_resumable_until)(batch, access.recipients)
     try:
         facts = seen(everything, view)
     except Gone as error:
-        return _withdrawn(request, error)
+        return _withdrawn(request, error, resume if error.detail == str(USED_UP) else None)
 
     def page() -> HttpResponse:
         shared = shared_batch(facts)
-        link = links.batch_url(links.origin_of_request(request), batch_id)
-        code = None if shared.is_gone else qr_code(link)
-        context = {"batch": shared, "state_words": STATE_WORDS, "link": link, "qr_code": code}
-        return render(request, "uploads/batch.html", context, status=410 if shared.is_gone else 200)
+        link = links.batch_url(origin, batch_id)
+        context = {
+            "batch": shared,
+            "state_words": STATE_WORDS,
+            "link": link,
+            "qr_code": None if shared.is_gone else qr_code(link),
+            "is_withdrawn": bool(batch.revoked_at),  # which its sender alone is told here
+            "zip_left": zip_left,
+        }
+        return render(request, "uploads/batch.html", context | resume, status=410 if shared.is_gone else 200)
 
     # A thousand rows take a tenth of a second, in which the loop has bytes to move.
     return await sync_to_async(page)()
@@ -157,5 +199,6 @@ def _locked(request: HttpRequest, page: str, error: UploadError | None = None) -
     return response
 
 
-def _withdrawn(request: HttpRequest, error: Gone) -> HttpResponse:
-    return render(request, "uploads/withheld.html", {"words": error.detail}, status=410)
+def _withdrawn(request: HttpRequest, error: Gone, resume: dict[str, Any] | None = None) -> HttpResponse:
+    """Why there is nothing; `resume` is for whoever has a download to go on with."""
+    return render(request, "uploads/withheld.html", {"words": error.detail} | (resume or {}), status=410)

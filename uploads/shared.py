@@ -1,5 +1,6 @@
 """What anybody who has a link may know of what is behind it, in words for people."""
 
+import copy
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,11 +82,13 @@ BATCH_WORDS: dict[str, Any] = {
     BatchStatus.UPLOADING.value: _("These files are still coming. Each can be downloaded as soon as it is complete."),
     BatchStatus.COMPLETED.value: _("All files are complete and can be downloaded."),
     BatchStatus.PARTIAL.value: _("Not all files are here; those that are can be downloaded."),
-    BatchStatus.FAILED.value: _("The upload of these files failed. Please ask for them to be sent again."),
+    BatchStatus.FAILED.value: _("The upload of these files failed. Please ask their sender to send them again."),
     BatchStatus.CANCELLED.value: _(
-        "The upload of these files was cancelled. Please ask whether they will be sent again."
+        "The upload of these files was cancelled. Please ask their sender whether they will be sent again."
     ),
-    BatchStatus.EXPIRED.value: _("The time of these files is over. Please ask for them to be sent again."),
+    BatchStatus.EXPIRED.value: _(
+        "These files have expired and can no longer be downloaded. Please ask their sender to send them again."
+    ),
 }
 
 
@@ -105,6 +108,7 @@ class SharedFile:
     preview_url: str
     share_url: str
     preview: str  # what can be shown of it: image, audio, video, pdf, text, or nothing
+    is_preview_withheld: bool  # something could be shown, if its downloads were not limited
     downloads_left: int | None
     is_hidden: bool = False  # a stand-in for its name is all that is shown
 
@@ -130,7 +134,12 @@ class SharedFile:
 
     @property
     def downloads_left_in_words(self) -> str:
-        left = self.downloads_left or 0
+        """Empty where they are not limited."""
+        left = self.downloads_left
+        if left is None:
+            return ""
+        if left == 0:
+            return str(_("Others cannot download it any more: it was downloaded as often as you allowed."))
         words = ngettext("It can be downloaded %(n)s more time.", "It can be downloaded %(n)s more times.", left)
         return words % {"n": f"{left:,}"}
 
@@ -155,9 +164,19 @@ def shared_file(file: StoredFile, status: str, stored: int, *, is_locked: bool =
         preview_url=preview_path(file.pk),
         share_url=share_path(file.pk),
         preview=family_of(file) if status == Status.COMPLETED else "",
+        is_preview_withheld=status == Status.COMPLETED and _is_preview_withheld(file),
         downloads_left=None if file.max_downloads is None else max(0, file.max_downloads - file.downloads),
         is_hidden=is_locked or status == Withheld.REVOKED,
     )
+
+
+def _is_preview_withheld(file: StoredFile) -> bool:
+    """Whether nothing is shown of it only because whoever sees all of it has it, uncounted."""
+    if file.max_downloads is None:
+        return False
+    unlimited = copy.copy(file)
+    unlimited.max_downloads = None
+    return bool(family_of(unlimited))
 
 
 def _stand_in(status: str, *, is_locked: bool) -> str:

@@ -96,7 +96,7 @@ def test_files_stand_under_their_folders_those_of_none_first_and_in_the_senders_
         ([Status.COMPLETED, Status.DELETED], 200, "Not all files are here"),
         ([Status.FAILED, Status.CANCELLED], 410, "The upload of these files failed."),
         ([Status.CANCELLED, Status.CANCELLED], 410, "The upload of these files was cancelled."),
-        ([Status.EXPIRED, Status.EXPIRED], 410, "The time of these files is over."),
+        ([Status.EXPIRED, Status.EXPIRED], 410, "These files have expired"),
         ([Status.DELETED, Status.DELETED], 410, "All files behind this link were deleted."),
     ],
 )
@@ -131,7 +131,7 @@ def test_of_very_many_missing_files_the_first_are_named_above(client: Client) ->
 
 def test_a_file_whose_time_is_over_is_gone_before_the_cleanup_comes(client: Client) -> None:
     ago = timezone.now() - timedelta(seconds=1)
-    assert "The time of these files is over." in page_of(client, batch_of({"expires_at": ago}), 410)
+    assert "These files have expired" in page_of(client, batch_of({"expires_at": ago}), 410)
 
 
 def test_it_says_until_when_the_first_of_the_files_can_be_had(client: Client) -> None:

@@ -178,3 +178,15 @@ def test_a_preview_obeys_locks_and_limits(client: Client) -> None:
     text = client.get(f"/f/{counted.pk}").content.decode()
     assert "It can be downloaded 2 more times." in text
     assert "/preview/" not in text
+
+
+def test_a_page_says_why_it_shows_nothing_of_what_is_counted(client: Client) -> None:
+    why = "There is no preview, because the number of downloads is limited."
+    for fields, is_said in (
+        ({"max_downloads": 2}, True),
+        ({}, False),
+        ({"max_downloads": 2, "filename": "a.iso", "content_type": ""}, False),  # nothing would be shown of it anyway
+        ({"max_downloads": 2, "status": Status.PENDING}, False),
+    ):
+        file = stored_file(**{"status": Status.COMPLETED} | fields)
+        assert (why in client.get(f"/f/{file.pk}").content.decode()) is is_said

@@ -151,7 +151,7 @@ async def test_only_what_is_complete_and_can_be_had_is_inside(async_client: Asyn
         ([Status.VERIFYING], "wrong_state", "No file"),
         ([Status.FAILED, Status.DELETED], "gone", "failed"),
         ([Status.CANCELLED], "gone", "cancelled"),
-        ([Status.EXPIRED], "gone", "time of these files is over"),
+        ([Status.EXPIRED], "gone", "These files have expired"),
         ([Status.DELETED], "gone", "All files of this batch were deleted."),
     ],
 )

@@ -195,6 +195,7 @@ async def my_files(request: HttpRequest, response: HttpResponse, cursor: str | N
     items = [
         meta_of(now.facts(file), has_password=bool(file.password_hash or (file.batch and file.batch.password_hash)))
         | {
+            "completed_at": timestamp(file.completed_at),
             "share_url": links.share_url(origin, file.pk),
             "upload_expires_at": timestamp(file.upload_expires_at),
             "batch_id": str(file.batch_id) if file.batch_id else None,

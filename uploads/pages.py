@@ -10,6 +10,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
@@ -37,7 +38,8 @@ from uploads.storage.base import StorageError
 
 @require_safe
 async def upload_page(request: HttpRequest) -> HttpResponse:
-    return render(request, "uploads/upload.html")
+    kept = settings.FILE_RETENTION_DAYS
+    return render(request, "uploads/upload.html", {"kept_seconds": str(kept * 24 * 3600) if kept else ""})
 
 
 @require_safe

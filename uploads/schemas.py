@@ -223,6 +223,7 @@ class MetaOut(Schema):
 class MyFileOut(MetaOut):
     """What only the sender sees in the list of their own files."""
 
+    completed_at: str | None
     share_url: str
     upload_expires_at: str
     batch_id: str | None

@@ -199,8 +199,9 @@ def test_a_file_deleted_below_loses_its_link_above_and_its_batch_is_one_click_aw
     expect(upload.in_state("done")).to_have_count(2)
     mine = upload.page.locator("ddx-my-files")
     mine.locator("summary").click()
-    together = mine.get_by_role("link", name="Sent together")
+    together = mine.get_by_role("link", name="2 files: keep.txt and 1 more")
     expect(together).to_have_attribute("href", upload.batch_link())
+    expect(mine.locator(".batch-line")).to_contain_text(re.compile(r"sent \d+ \w+ \d{4}, \d\d:\d\d"))
     upload.button("Delete regret.txt").click()
     upload.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     upload.expect_state("regret.txt", "deleted")
@@ -210,12 +211,20 @@ def test_a_file_deleted_below_loses_its_link_above_and_its_batch_is_one_click_aw
     expect(upload.page.locator(".missing")).to_have_text("A deleted file · Deleted")
 
 
-def test_one_of_many_files_is_found_by_its_name(
+def test_one_of_many_files_is_found_by_its_name_and_all_are_called_by_the_first(
     open_page: OpenPage, make_file: MakeFile, new_context: Callable[..., BrowserContext]
 ) -> None:
     upload = open_page()
     upload.choose(*[make_file(f"scan {number:02}.pdf", 10) for number in range(30)])
     expect(upload.in_state("done")).to_have_count(30)
+    items = upload.page.request.get(f"{upload.url}/api/v1/files").json()["items"]
+    parts = {"": {"items": items[:20], "next": "second"}, "second": {"items": items[20:], "next": None}}
+    upload.page.route("**/api/v1/files*", lambda route: route.fulfill(json=parts[route.request.url.partition("=")[2]]))
+    mine = upload.page.locator("ddx-my-files")
+    mine.locator("summary").click()
+    expect(mine.get_by_role("link", name="scan 00.pdf and more")).to_be_visible()
+    upload.button("Show more").click()
+    expect(mine.locator(".batch-line a")).to_have_text("30 files: scan 00.pdf and 29 more")
     page = new_context().new_page()
     page.goto(upload.batch_link())
     page.get_by_label("Find a file").fill("SCAN 17")

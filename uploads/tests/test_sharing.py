@@ -597,13 +597,14 @@ async def test_a_withdrawn_batch_is_gone_and_its_files_are(async_client: AsyncCl
 
 
 async def test_the_sender_finds_the_controls_in_the_list_of_their_files(async_client: AsyncClient) -> None:
-    await whole_file(batch=await batch(password_hash=hashed(), max_downloads=4), max_downloads=2, downloads=1)
+    file = await whole_file(batch=await batch(password_hash=hashed(), max_downloads=4), max_downloads=2, downloads=1)
     [item] = (await call(visitor(SENDER), "get", f"{API}/files"))["items"]
     assert item["password_required"] is True
     assert item["controls"] == {
         "password": False, "max_downloads": 2, "downloads": 1, "expires_in": None, "revoked": False,
     }  # fmt: skip
     assert (item["batch_controls"]["password"], item["batch_controls"]["max_downloads"]) == (True, 4)
+    assert item["completed_at"] == file.completed_at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def test_no_secret_is_taken_from_an_address(async_client: AsyncClient) -> None:

@@ -2,13 +2,14 @@
 
 import { announce } from "./announce.js";
 import { cancelUpload, changeBatch, changeFile, deleteFile, myFiles, Problem } from "./api.js";
+import { BatchLine, sentInWords } from "./batch-line.js";
 import { confirmed } from "./confirm.js";
 import { changeControls } from "./controls-dialog.js";
 import { copyButton } from "./copy-button.js";
 import { element, find, iconButton } from "./dom.js";
 import { formatSize, formatTime, readableName } from "./format.js";
 import { fill, gettext } from "./i18n.js";
-import { controlsInWords } from "./protection.js";
+import { controlsInWords, lifeInWords } from "./protection.js";
 
 /**
  * @typedef {object} Item
@@ -17,6 +18,8 @@ import { controlsInWords } from "./protection.js";
  * @property {number} size
  * @property {string} status
  * @property {string} created_at
+ * @property {string | null} [completed_at]
+ * @property {string | null} [expires_at]
  * @property {string} [share_url]
  * @property {string | null} [batch_url]
  * @property {string | null} [batch_id]
@@ -47,7 +50,7 @@ function statusInWords(status) {
 export class MyFiles extends HTMLElement {
   /** @type {string | null} */
   #next = null;
-  /** The batch of the last item shown. @type {string | null} */
+  /** The batch of the last item shown. @type {BatchLine | null} */
   #batch = null;
 
   connectedCallback() {
@@ -74,9 +77,9 @@ export class MyFiles extends HTMLElement {
     this.#next = page.next ?? null;
     const list = find("ul", HTMLUListElement, this);
     if (!cursor) this.#batch = null;
-    const items = page.items.flatMap((/** @type {Item} */ item) => [...this.#head(item), this.#item(item)]);
-    if (cursor) list.append(...items);
-    else list.replaceChildren(...items);
+    const lines = this.#lines(page.items);
+    if (cursor) list.append(...lines);
+    else list.replaceChildren(...lines);
     find("[data-action=more]", HTMLButtonElement, this).hidden = !this.#next;
     this.hidden = list.children.length === 0;
   }
@@ -86,20 +89,18 @@ export class MyFiles extends HTMLElement {
     find(".section-error", HTMLElement, this).textContent = sentence;
   }
 
-  /** The link of a batch, above the first of its files. @param {Item} item */
-  #head({ batch_id: id, batch_url: url = null, batch_title: title, batch_controls: controls, filename }) {
-    if (url === this.#batch) return [];
-    this.#batch = url;
-    if (!url) return [];
-    const about = fill(gettext("Copy link of all files that were sent with %(name)s"), { name: readableName(filename) });
-    const name = readableName(title || gettext("Sent together"));
-    const words = element("div", { class: "row-text" }, element("a", { href: url }, element("bdi", {}, name)));
-    const actions = element("div", { class: "row-actions" }, copyButton(url, gettext("Copy link"), about));
-    if (id && controls) {
-      words.append(element("p", { class: "row-words" }, controlsInWords(controls)));
-      actions.append(this.#lock(name, controls, (change) => changeBatch(id, change), gettext("Downloads at most, of the ZIP and of each file")));
-    }
-    return [element("li", { class: "batch-line" }, words, actions)];
+  /** Those of the files, each batch with a line of its own above. @param {Item[]} items */
+  #lines(items) {
+    const batches = new Set([this.#batch]);
+    const lines = items.flatMap((item) => {
+      const isSame = item.batch_url && item.batch_url === this.#batch?.url;
+      if (!isSame) this.#batch = item.batch_url ? new BatchLine(item, (line) => this.#lockOfBatch(line, item)) : null;
+      this.#batch?.items.push(item);
+      batches.add(this.#batch);
+      return this.#batch && !isSame ? [this.#batch.element, this.#item(item)] : [this.#item(item)];
+    });
+    for (const batch of batches) batch?.renew(batch !== this.#batch || !this.#next);
+    return lines;
   }
 
   /** @param {Item} item */
@@ -112,15 +113,16 @@ export class MyFiles extends HTMLElement {
       actions.append(copyButton(url, gettext("Copy link"), fill(gettext("Copy link of %(name)s"), { name })));
     }
     if (isComplete || OPEN.has(item.status)) {
-      actions.append(this.#lock(name, item.controls, (change) => changeFile(item.file_id, change), gettext("Downloads at most")));
+      actions.append(this.#lockOfFile(item));
     }
     if (isComplete) {
       actions.append(iconButton("bin", fill(gettext("Delete %(name)s"), { name }), () => this.#delete(item)));
     } else if (OPEN.has(item.status)) {
       actions.append(iconButton("cancel", fill(gettext("Cancel %(name)s"), { name }), () => this.#cancel(item)));
     }
-    const facts = [statusInWords(item.status), formatSize(item.size), formatTime(item.created_at)];
-    const words = [...facts, controlsInWords(item.controls)].filter(Boolean).join(" · ");
+    const sent = item.batch_url ? "" : sentInWords(item); // the batch's line says it
+    const facts = [statusInWords(item.status), formatSize(item.size), sent, lifeOf(item), controlsInWords(item.controls)];
+    const words = facts.filter(Boolean).join(" · ");
     return element(
       "li",
       { "data-file": item.file_id, "data-state": item.status, class: item.batch_url ? "of-batch" : "" },
@@ -136,14 +138,39 @@ export class MyFiles extends HTMLElement {
     );
   }
 
-  /**
-   * @param {string} name @param {import("./protection.js").Controls} controls
-   * @param {(change: object) => Promise<unknown>} change
-   * @param {string} counted what it is that downloads are counted of
-   */
-  #lock(name, controls, change, counted) {
-    return iconButton("lock", fill(gettext("Protect or withdraw %(name)s"), { name }), async () => {
-      const done = await changeControls(name, controls, change, counted);
+  /** @param {Item} item */
+  #lockOfFile(item) {
+    const name = readableName(item.filename);
+    return this.#lock(fill(gettext("Protect, limit or withdraw %(name)s"), { name }), () => ({
+      name,
+      controls: item.controls,
+      change: (change) => changeFile(item.file_id, change),
+      isBatch: false,
+      batchLife: item.batch_controls?.expires_in ?? null,
+      completed: item.completed_at ? [item.completed_at] : [],
+    }));
+  }
+
+  /** @param {BatchLine} line @param {Item} first of its files */
+  #lockOfBatch(line, { batch_id: id, batch_controls: controls, batch_title: title, filename }) {
+    const label = title
+      ? fill(gettext("Protect, limit or withdraw %(name)s"), { name: readableName(title) })
+      : fill(gettext("Protect, limit or withdraw all files that were sent with %(name)s"), { name: readableName(filename) });
+    return this.#lock(label, () => ({
+      name: line.name,
+      controls: /** @type {import("./protection.js").Controls} */ (controls),
+      change: (change) => changeBatch(id ?? "", change),
+      isBatch: true,
+      batchLife: null,
+      completed: line.isWhole ? line.items.flatMap(completedByBatch) : [],
+    }));
+  }
+
+  /** @param {string} label @param {() => Omit<import("./controls-dialog.js").Subject, "kept">} subject */
+  #lock(label, subject) {
+    return iconButton("lock", label, async () => {
+      const kept = Number(this.dataset.kept) || null;
+      const done = await changeControls({ ...subject(), kept });
       if (done) await this.#changed(done);
     });
   }
@@ -191,5 +218,16 @@ export class MyFiles extends HTMLElement {
     find("summary", HTMLElement, this).focus();
   }
 }
+
+/** Until when it can be downloaded, or for how long once it is complete. @param {Item} item */
+function lifeOf({ status, expires_at: end, controls, batch_controls: ofBatch }) {
+  if (status === "completed" && end) return fill(gettext("until %(time)s"), { time: formatTime(end) });
+  const life = controls.expires_in ?? ofBatch?.expires_in;
+  return OPEN.has(status) && life ? fill(gettext("for %(time)s"), { time: lifeInWords(life) }) : "";
+}
+
+/** When it was complete, where its batch says how long it is kept from then on. @param {Item} item */
+const completedByBatch = ({ status, completed_at: at, controls }) =>
+  status === "completed" && at && controls.expires_in === null ? [at] : [];
 
 customElements.define("ddx-my-files", MyFiles);

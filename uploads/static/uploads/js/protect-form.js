@@ -1,14 +1,14 @@
 /** `<ddx-protect>`: password, limit of downloads and expiry for what is chosen next; folded away until somebody wants it. */
 
 import { element, find, setText } from "./dom.js";
-import { gettext } from "./i18n.js";
+import { fill, gettext } from "./i18n.js";
 import { lifeInWords, LIVES, protectionInWords } from "./protection.js";
 
 /** @typedef {import("./protection.js").Protection} Protection */
 
 export class ProtectForm extends HTMLElement {
   connectedCallback() {
-    find("select", HTMLSelectElement, this).append(...lifeOptions());
+    find("select", HTMLSelectElement, this).append(...lifeOptions(Number(this.dataset.kept) || null));
     this.addEventListener("input", () => this.#summarise());
     this.#summarise(); // a browser may have kept what was typed before a reload
     this.hidden = false;
@@ -42,13 +42,25 @@ export class ProtectForm extends HTMLElement {
   }
 }
 
-/** @param {number | null} [chosen] seconds; another client's choice is among them @returns {HTMLOptionElement[]} */
-export function lifeOptions(chosen = null) {
-  const lives = chosen === null || LIVES.includes(chosen) ? LIVES : [...LIVES, chosen].sort((a, b) => a - b);
+/**
+ * No longer ones than the service keeps anything; another client's choice is among them.
+ * @param {number | null} kept seconds; null: for ever @param {number | null} [chosen] seconds
+ * @param {string} [otherwise] what holds where none is chosen
+ * @returns {HTMLOptionElement[]}
+ */
+export function lifeOptions(kept, chosen = null, otherwise = keptInWords(kept)) {
+  const offered = LIVES.filter((life) => life < (kept ?? Infinity));
+  const lives = chosen === null || offered.includes(chosen) ? offered : [...offered, chosen].sort((a, b) => a - b);
   return [
-    element("option", { value: "" }, gettext("As long as this service keeps files")),
+    element("option", { value: "" }, otherwise),
     ...lives.map((life) => element("option", { value: String(life), selected: life === chosen }, lifeInWords(life))),
   ];
+}
+
+/** @param {number | null} kept seconds */
+function keptInWords(kept) {
+  if (kept === null) return gettext("As long as this service keeps files");
+  return fill(gettext("%(time)s, as long as this service keeps files"), { time: lifeInWords(kept) });
 }
 
 customElements.define("ddx-protect", ProtectForm);

@@ -2,7 +2,7 @@
  * Who may have what is sent, how often and how long: the fields of wire.md, in words. Knows no page.
  */
 
-import { formatCount } from "./format.js";
+import { formatCount, formatTime } from "./format.js";
 import { fill, gettext, ngettext } from "./i18n.js";
 
 /**
@@ -40,21 +40,38 @@ const counted = (words, n) => fill(words, { n: formatCount(n) });
 export function protectionInWords({ password, max_downloads: most, expires_in: life }) {
   const parts = [];
   if (password) parts.push(gettext("password"));
-  if (life) parts.push(lifeInWords(life));
-  if (most) parts.push(counted(ngettext("%(n)s download", "%(n)s downloads", most), most));
+  if (life) parts.push(fill(gettext("for %(time)s"), { time: lifeInWords(life) }));
+  if (most) parts.push(counted(ngettext("at most %(n)s download", "at most %(n)s downloads", most), most));
   return parts.join(" · ");
 }
 
 /** How it stands now; empty where nothing is limited and nothing was downloaded. @param {Controls} controls */
 export function controlsInWords({ password, max_downloads: most, downloads, revoked }) {
   const parts = [];
-  if (revoked) parts.push(gettext("withdrawn"));
+  if (revoked) parts.push(gettext("link withdrawn"));
   if (password) parts.push(gettext("password"));
   if (most) {
-    const words = ngettext("%(n)s of %(all)s download", "%(n)s of %(all)s downloads", most);
+    const words = ngettext("%(n)s of %(all)s download used", "%(n)s of %(all)s downloads used", most);
     parts.push(fill(words, { n: formatCount(downloads), all: formatCount(most) }));
   } else if (downloads) {
-    parts.push(counted(ngettext("%(n)s download", "%(n)s downloads", downloads), downloads));
+    parts.push(counted(ngettext("downloaded %(n)s time", "downloaded %(n)s times", downloads), downloads));
   }
   return parts.join(" · ");
+}
+
+/**
+ * Until when what was complete at these times can be downloaded, with this life; nothing is kept longer than `kept`.
+ * @param {string[]} completed RFC 3339; empty where that is still to come
+ * @param {number | null} life @param {number | null} kept seconds; null: no end
+ */
+export function endInWords(completed, life, kept) {
+  if (completed.length === 0) return gettext("The time begins when a file is complete.");
+  const seconds = Math.min(life ?? Infinity, kept ?? Infinity);
+  if (seconds === Infinity) return gettext("Without an end.");
+  const ends = completed.map((at) => Date.parse(at) + seconds * 1000);
+  const [first, last] = [Math.min(...ends), Math.max(...ends)];
+  if (first <= Date.now()) return gettext("That time is over already. Choose a longer one, or withdraw the link.");
+  const times = { time: formatTime(new Date(first)), last: formatTime(new Date(last)) };
+  if (times.time === times.last) return fill(gettext("Until %(time)s."), times);
+  return fill(gettext("Until %(time)s for the file that was complete first, until %(last)s for the last one."), times);
 }

@@ -30,7 +30,7 @@ def test_the_link_of_several_files_works_from_the_first_second_and_turns_into_do
     upload.network.slow_down(MIB)
     small, large = make_file("first.bin", 2 * MIB), make_file("second.bin", 16 * MIB)
     upload.choose(small, large)
-    expect(upload.group()).to_contain_text("Share this link now")
+    expect(upload.group()).to_contain_text("You can share this link now")
     expect(upload.in_state("done")).to_have_count(0)
     expect(upload.page.get_by_role("status").last).to_contain_text("The link of 2 files is ready.")
 
@@ -109,7 +109,7 @@ def test_a_batch_of_which_a_part_was_cancelled_is_never_said_to_be_complete(
     expect(dialog.get_by_role("button", name="Keep them")).to_be_visible()
     dialog.get_by_role("button", name="Cancel all").click()
     expect(upload.group()).to_contain_text("1 complete · 2 cancelled")
-    expect(upload.group()).to_contain_text("Whoever has this link can download 1 of these files.")
+    expect(upload.group()).to_contain_text("You can share this link: 1 of these files can be downloaded from it.")
     expect(upload.page.locator("#announcer")).to_contain_text("3 files: 1 complete · 2 cancelled.")
 
 
@@ -158,13 +158,13 @@ def test_refused_files_are_named_and_the_others_are_sent_when_somebody_says_so(
     upload.choose(make_file("a.txt", 1000), huge, make_file("saver.scr", 1000), make_file("b.txt", 1000))
     upload.expect_state("huge.iso", "refused")
     expect(upload.row("saver.scr")).to_contain_text("Files of the type “.scr” are not accepted here.")
-    expect(upload.row("huge.iso")).to_contain_text("it has 3 GiB, and a file may have at most 2 GiB here")
+    expect(upload.row("huge.iso")).to_contain_text("it is 3 GiB, and a file may be 2 GiB at most")
     expect(upload.group()).to_contain_text("2 files were refused, so none of them was sent yet.")
     expect(upload.in_state("held")).to_have_count(2)
     upload.button("Send the other 2 files").click()
     expect(upload.in_state("done")).to_have_count(2)
     assert [known["filename"] for known in facts_of(upload, upload.batch_link())["files"]] == ["a.txt", "b.txt"]
-    expect(upload.group()).to_contain_text("Whoever has this link can download 2 of these files.")
+    expect(upload.group()).to_contain_text("You can share this link: 2 of these files can be downloaded from it.")
     upload.expect_state("huge.iso", "refused")
 
 
@@ -183,7 +183,7 @@ def test_what_does_not_fit_into_the_day_is_left_out_with_the_time_when_it_will(
             sparse.truncate(1536 * MIB)
     upload.choose(*files)
     upload.expect_state("two.iso", "refused")
-    expect(upload.row("two.iso")).to_contain_text("There is no room left for it today. The count starts anew at 05:30.")
+    expect(upload.row("two.iso")).to_contain_text("It is more than is left for today. The count starts anew at 05:30.")
     expect(upload.group()).to_contain_text("2 GiB of 2 GiB")
     upload.button("Send the other 2 files").click()
     upload.expect_state("small.txt", "done")

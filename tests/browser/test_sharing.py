@@ -35,7 +35,7 @@ def test_a_protected_batch_opens_for_whoever_has_its_password(
     look_at(upload.page, f"upload-protect-{device}", "ddx-protect")
     upload.choose(TEXT, NOTE)
     expect(upload.in_state("done")).to_have_count(2)
-    expect(upload.group()).to_contain_text("Protected: password · at most 1 download.")
+    expect(upload.group()).to_contain_text("Protection and limits: password · at most 1 download.")
     link = upload.batch_link()
 
     page = new_context(**options, java_script_enabled=device == "desktop").new_page()
@@ -154,5 +154,5 @@ def test_what_had_a_password_is_never_sent_anew_without_it(
     announcements: list[str] = []
     upload.page.on("request", lambda request: announcements.append(request.url) if "initiate" in request.url else None)
     upload.choose(file)
-    expect(upload.row(file.name)).to_contain_text("This upload had a password or limits, and cannot go on.")
+    expect(upload.row(file.name)).to_contain_text("This upload had a password or limits and cannot go on.")
     assert announcements == []

@@ -300,7 +300,7 @@ def test_a_file_over_the_limit_is_refused_in_words(
     upload.choose(huge)
     upload.expect_state(huge.name, "failed")
     expect(upload.row(huge.name)).to_contain_text(
-        "This file is too large: it has 3 GiB, and a file may have at most 2 GiB here."
+        "This file is too large: it is 3 GiB, and a file may be 2 GiB at most."
     )
     expect(upload.row(huge.name).get_by_role("button", name="again")).to_have_count(0)
 

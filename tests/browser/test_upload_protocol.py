@@ -444,8 +444,8 @@ def test_a_days_limit_is_told_with_its_numbers_and_not_tried_all_night(open_page
     upload.choose(payload("a.bin", 1000))
     upload.expect_state("a.bin", "failed")
     sentence = (
-        r"This is more than is left for today: 256 MiB of 2 GiB\. 1\.75 GiB are used or promised\. "
-        r"The count starts anew at \d\d:\d\d\."
+        r"This is more than is left for today: 256 MiB of 2 GiB\. "
+        r"The other 1\.75 GiB were sent today or are on their way\. The count starts anew at \d\d:\d\d\."
     )
     expect(upload.row("a.bin")).to_contain_text(re.compile(sentence))
     expect(upload.button("Try a.bin again")).to_be_visible()

@@ -29,14 +29,14 @@ export function explain(problem) {
 
 /** @param {number} size @param {number} limit bytes */
 export const explainTooLarge = (size, limit) =>
-  fill(gettext("This file is too large: it has %(size)s, and a file may have at most %(limit)s here."), {
+  fill(gettext("This file is too large: it is %(size)s, and a file may be %(limit)s at most."), {
     size: formatSize(size),
     limit: formatSize(limit),
   });
 
 /** @param {number} limit @param {number} left @param {number} used bytes */
 const byteLimit = (limit, left, used) =>
-  fill(gettext("This is more than is left for today: %(left)s of %(limit)s. %(used)s are used or promised."), {
+  fill(gettext("This is more than is left for today: %(left)s of %(limit)s. The other %(used)s were sent today or are on their way."), {
     left: formatSize(left),
     limit: formatSize(limit),
     used: formatSize(used),
@@ -61,10 +61,10 @@ function withReset(sentence, { retryAfter }) {
 }
 
 export const explainLostProtection = () =>
-  gettext("This upload had a password or limits, and cannot go on. Please set them again, and choose the file anew.");
+  gettext("This upload had a password or limits and cannot go on. Please set them again under “Protect and limit”, and choose the file once more.");
 
 /** Why a file of a batch was left out of what fits into the day. @param {Problem} problem */
-export const explainNoRoom = (problem) => withReset(gettext("There is no room left for it today."), problem);
+export const explainNoRoom = (problem) => withReset(gettext("It is more than is left for today."), problem);
 
 /** The end of a connection, even where its message did not arrive. @param {import("./connection.js").Ending} ending */
 export function explainEnding(ending) {

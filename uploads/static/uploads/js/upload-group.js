@@ -267,8 +267,11 @@ function noteOf(group) {
     ? fill(gettext("So many files do not fit behind one link: each of the %(n)s parts has its own."), { n: formatCount(links) })
     : "";
   const protection = protectionInWords(group.protection);
-  const limits = protection ? fill(gettext("Protected: %(how)s."), { how: protection }) : "";
-  return [linkInWords(group), limits, several].filter(Boolean).join(" ");
+  const limits = protection ? fill(gettext("Protection and limits: %(how)s."), { how: protection }) : "";
+  const secret = group.batch && group.protection.password
+    ? gettext("The link does not contain the password: pass it on in another way.")
+    : "";
+  return [linkInWords(group), limits, secret, several].filter(Boolean).join(" ");
 }
 
 /** @param {Group} group */
@@ -279,14 +282,14 @@ function linkInWords(group) {
   const { tally } = group;
   const apart = group.uploads.filter((upload) => upload.isApart && upload.state === "done").length;
   const complete = tally.number(["done"]) + tally.cleared - apart;
-  if (tally.open) return gettext("Share this link now: whoever has it can download each file as soon as it is complete.");
-  if (complete === 0) return gettext("No file can be downloaded behind this link.");
+  if (tally.open) return gettext("You can share this link now: each file can be downloaded from it as soon as it is complete.");
+  if (complete === 0) return gettext("Nothing can be downloaded from this link.");
   // What was cancelled or refused stands in the list, but not behind the link.
   const listed = group.uploads.length + tally.cleared;
-  if (complete === listed) return gettext("Whoever has this link sees these files and can download them.");
+  if (complete === listed) return gettext("You can share this link: all of these files can be downloaded from it.");
   const sentence = ngettext(
-    "Whoever has this link can download %(n)s of these files.",
-    "Whoever has this link can download %(n)s of these files.",
+    "You can share this link: %(n)s of these files can be downloaded from it.",
+    "You can share this link: %(n)s of these files can be downloaded from it.",
     complete,
   );
   return fill(sentence, { n: formatCount(complete) });

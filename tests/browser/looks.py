@@ -44,4 +44,5 @@ def faults_of(page: Page, name: str, part: str | None = None) -> list[str]:
 
 def look_at(page: Page, name: str, part: str | None = None) -> None:
     """The test fails where anything is wrong with the page as it stands."""
-    assert faults_of(page, name, part) == []
+    found = faults_of(page, name, part)
+    assert found == [], found

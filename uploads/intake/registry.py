@@ -160,7 +160,7 @@ def views() -> list[TransferView]:
                 upload_id=upload_id,
                 stage="paused" if session.halted else "receiving",
                 received=transfer.received,
-                stored=transfer.partial.offset,
+                stored=min(transfer.received, transfer.partial.offset),  # a batch is counted once it is stored
                 size=transfer.size,
                 rate=round(transfer.rate),
                 buffered_bytes=transfer.buffered,

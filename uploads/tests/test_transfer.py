@@ -8,11 +8,13 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from uploads.errors import FlowViolation, FrameTooLarge, IdleTimeout, SizeExceeded
+from uploads.intake import registry
 from uploads.intake.transfer import IdleMark, Transfer
 from uploads.storage.base import Buffer, PartialObject, RewindError, StorageFullError
 from uploads.storage.local import LocalStore
@@ -422,3 +424,12 @@ async def test_a_paused_client_is_not_idle(bench: Any) -> None:
         done, _ = await asyncio.wait({watching}, timeout=0.5)
         assert not done
         watching.cancel()
+
+
+async def test_who_looks_on_sees_no_more_stored_than_received(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(MIB) as b:
+        await b.partial.append([b"123"])  # on the disk, and not counted yet
+        session = SimpleNamespace(transfer=b.transfer, halted=False, connected_at=0.0)
+        monkeypatch.setitem(registry._sessions, b.key, session)
+        [view] = registry.views()
+        assert (view.received, view.stored) == (0, 0)

@@ -60,7 +60,7 @@ def stored_secrets_have_a_key(**kwargs: Any) -> list[CheckMessage]:
         return [
             Error(
                 "SECRETS_KEY is missing; it encrypts what the database keeps of the Google accounts.",
-                hint="Set SECRETS_KEY to at least 50 random characters, and keep it with your backups' other keys.",
+                hint="Set SECRETS_KEY to at least 50 random characters, and keep it apart from the database's backups.",
                 id="directdrivex.E004",
             )
         ]

@@ -55,6 +55,15 @@ def test_a_failing_account_is_skipped_until_it_is_tried_again() -> None:
     assert choose([failing], 5, NOON + HOUR) == Chosen(1)
 
 
+def test_an_account_that_an_admin_has_to_mend_gives_nobody_hope_of_a_sooner_time() -> None:
+    broken = Standing(1, failing_until=NOON + timedelta(seconds=30), broken=True)
+    spent = Standing(2, spent=[hours_ago(1, 750 * GB)])
+    failing = Standing(3, failing_until=NOON + HOUR)
+    assert choose([broken, spent], GB, NOON) == WaitUntil(NOON + DAY)
+    assert choose([broken, failing], GB, NOON) == Failing(NOON + HOUR)
+    assert choose([broken], GB, NOON) == Failing(NOON + timedelta(seconds=30))
+
+
 def test_without_room_anywhere_it_is_full() -> None:
     full = Standing(1, full_until=NOON + HOUR)
     assert choose([Standing(2, room=4), full], 5, NOON) == Full()

@@ -289,6 +289,18 @@ async def test_a_spent_day_is_waited_for_and_is_no_fault_of_the_storage(pool: Po
     assert await pool.choose(1)
 
 
+async def test_an_account_that_is_not_connected_yet_makes_nobody_hope_for_less_than_the_day(
+    pool: Pool, clock: Clock
+) -> None:
+    account = await pool.get((await sync(oauth_account, daily_bytes=100)).pk)
+    await pool.stored(account, 100)
+    unconnected = await sync(DriveAccount.objects.create, name="unconnected")
+    assert await drive_accounts.check(unconnected.pk, pool) is not None
+    with pytest.raises(BudgetSpentError) as spent:
+        await pool.choose(1)
+    assert spent.value.until == clock.now + timedelta(hours=25)
+
+
 @pytest.mark.parametrize(
     ("reason", "error", "what"),
     [

@@ -34,7 +34,8 @@ class Standing:
 
     `room`: what it could store beyond its reserve and what is reserved already, None where nobody knows. `reserved`: of
     the day, for running uploads. `refused_until`: Drive said that the day is over. `full_until`: Drive said that there
-    is no room, whatever `room` says; asked again then. `failing_until`: its circuit is open, or somebody is trying it.
+    is no room, whatever `room` says; asked again then. `failing_until`: its circuit is open, or somebody is trying it;
+    `broken`: that will help only once an admin has done something.
     """
 
     id: int
@@ -47,6 +48,7 @@ class Standing:
     refused_until: datetime | None = None
     full_until: datetime | None = None
     failing_until: datetime | None = None
+    broken: bool = False
 
     def used(self, now: datetime) -> int:
         """What the last 24 hours hold, with what is reserved."""
@@ -122,8 +124,11 @@ def choose(accounts: Iterable[Standing], size: int, now: datetime, avoid: frozen
         return Chosen(min(wanted, key=lambda account: _rank(account, now)).id)
     if ready:
         return Failing(None)  # it failed for this upload only just now
-    later = [max(from_when[account.id], account.failing_until or now) for account in able]
-    return WaitUntil(min(later)) if max(from_when.values()) > now else Failing(min(later))
+    # When one that an admin has to mend is tried again says nothing of when a file can go anywhere.
+    hopeful = [account for account in able if not account.broken] or able
+    later = [max(from_when[account.id], account.failing_until or now) for account in hopeful]
+    spent = any(from_when[account.id] > now for account in hopeful)
+    return WaitUntil(min(later)) if spent else Failing(min(later))
 
 
 def _rank(account: Standing, now: datetime) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from django.db.models.functions import Greatest
 
 from uploads.drive_models import DriveAccount, DriveBooking, DriveHour
 from uploads.storage.breaker import State
-from uploads.storage.gdrive import budget, circuits
+from uploads.storage.gdrive import budget, circuits, troubles
 from uploads.storage.gdrive.budget import Choice, Chosen, Failing, Spent, Standing
 
 # A reservation that was not used for so long is one of a worker that was killed.
@@ -104,4 +104,5 @@ def _standing(row: DriveAccount, reserved: int, spent: list[Spent], now: datetim
         refused_until=row.refused_until,
         full_until=row.full_until,
         failing_until=failing_until,
+        broken=row.error_code in troubles.FOR_THE_ADMIN,
     )

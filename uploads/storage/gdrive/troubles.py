@@ -47,6 +47,12 @@ SENTENCES: dict[str, Any] = {
     DAY_SPENT: _("Drive takes no more from it for today: 750 GB a day is the most."),
 }
 
+# What no other try mends.
+FOR_THE_ADMIN = frozenset(
+    {NO_CREDENTIALS, SEALED, REVOKED, CLIENT_UNKNOWN, TOKEN_REFUSED, REFUSED, FOLDER_MISSING, FOLDER_CLOSED}
+    | {NO_SHARED_DRIVE, NO_MANAGER}
+)
+
 
 class TroubleError(StorageUnavailableError):
     """Something is wrong with an account. `code` is one of `SENTENCES`, the message the true cause."""

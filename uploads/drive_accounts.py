@@ -40,6 +40,9 @@ WORDS: dict[Condition, Any] = {
     Condition.WELL: _("works"),
 }
 
+# The only trouble that explains such a state: an older one beside it would seem to.
+EXPLAINED_BY = {Condition.FULL: troubles.FULL, Condition.SPENT: troubles.DAY_SPENT}
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -48,7 +51,7 @@ class Shown:
     condition: Condition
     until: datetime | None
     since: datetime | None
-    trouble: str  # one of `troubles.SENTENCES`, or empty
+    trouble: str  # one of `troubles.SENTENCES`, or empty where it does not explain the condition
     room: int | None
     used: int
     reserved: int
@@ -92,11 +95,12 @@ def _shown(row: DriveAccount, standing: Standing, now: datetime) -> Shown:
     circuit = circuits.circuit_of(row)
     state = circuit.state(now)
     condition, until = _condition(row, standing, state, now)
+    explained = EXPLAINED_BY.get(condition, row.error_code) == row.error_code
     return Shown(
         condition,
         until,
         row.failing_since,
-        row.error_code,
+        row.error_code if explained else "",
         None if row.room_bytes is None else max(0, row.room_bytes - standing.reserved),
         standing.used(now) - standing.reserved,
         standing.reserved,

@@ -161,13 +161,14 @@ class DriveAccountAdmin(admin.ModelAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         account = context.get("original")
+        # Who makes an OAuth client is asked for the address, and has to do that before an account can be added.
+        context["redirect_uri"] = drive_consent.redirect_uri(request)
         if account is not None:
             context |= {
                 "shown": of(account),
                 "when": when(of(account)),
                 "may_change": self.has_change_permission(request, account),
                 "by_consent": account.kind == Kind.OAUTH,
-                "redirect_uri": drive_consent.redirect_uri(request),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -35,12 +35,12 @@ class DriveAccountForm(forms.ModelForm):
         max_length=255,
         strip=True,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=KEPT,
+        help_text=_("for a person's account: from the same place"),
     )
     key_file = forms.FileField(
         label=_("Key file"),
         required=False,
-        help_text=_("for a service account: its JSON key; empty keeps the one that is stored"),
+        help_text=_("for a service account: its JSON key"),
     )
 
     class Meta:
@@ -51,6 +51,8 @@ class DriveAccountForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.stored: dict[str, Any] = {}
         if self.instance.pk:
+            for name in ("client_secret", "key_file"):
+                self.fields[name].help_text = KEPT
             with contextlib.suppress(TroubleError):  # none, or none that can be read: all have to be entered
                 self.stored = dict(client_of(self.instance.sealed_credentials))
             self.fields["client_id"].initial = self.stored.get("client_id", "")

@@ -20,7 +20,7 @@ from django.utils.html import strip_tags
 
 from devtools.emulator_process import EmulatorProcess
 from uploads.drive_consent import KEPT
-from uploads.drive_models import DriveAccount, DriveUpload, Kind
+from uploads.drive_models import DriveAccount, DriveHour, DriveUpload, Kind
 from uploads.storage.gdrive import circuits, troubles
 from uploads.storage.gdrive.sealed import client_of
 from uploads.tests.drive_rig import (
@@ -219,7 +219,10 @@ def test_the_list_tells_how_each_account_stands(admin: Client, drive: EmulatorPr
     failing = oauth_account("is failing", **known)
     full = oauth_account("is full", **known)
     spent = oauth_account("is spent", **known)
+    lately = oauth_account("has failed before", daily_bytes=1, **known)
     oauth_account("is new")
+    circuits.failed(lately.pk, now, troubles.FAILING, "503 backendError")
+    DriveHour.objects.create(account=lately, hour=now, length=1)
     for _ in range(3):
         circuits.failed(failing.pk, now, troubles.FAILING, "503 backendError")
     circuits.refused(full.pk, now, troubles.FULL, "storageQuotaExceeded")
@@ -231,10 +234,22 @@ def test_the_list_tells_how_each_account_stands(admin: Client, drive: EmulatorPr
     assert re.search(r"failing tried again at .* UTC · Calls to Drive fail", rows["is failing"])
     assert re.search(r"full until .* UTC · Drive says that it has no room left", rows["is full"])
     assert re.search(r"day spent until .* UTC", rows["is spent"])
+    assert re.search(r"day spent until [^·]* UTC5 GiB1 B of", rows["has failed before"]), "no older trouble"
     assert "not asked yet" in rows["is new"]
     shown = text_of(admin.get(page(failing)))
     assert "open: it is left alone for a while" in shown
     assert "True cause: 503 backendError" in shown
+
+
+def test_who_adds_an_account_reads_the_address_for_the_client_and_nothing_of_stored_secrets(admin: Client) -> None:
+    kept = "empty keeps the one that is stored"
+    shown = text_of(admin.get(reverse(ADD)))
+    assert f"exactly this authorised redirect URI: {BACK}" in shown
+    assert kept not in shown
+    shown = text_of(admin.get(page(oauth_account())))
+    assert f"exactly this authorised redirect URI: {BACK}" in shown
+    assert kept in shown
+    assert BACK not in text_of(admin.get(page(service_account())))
 
 
 def test_the_list_tells_how_drive_as_a_whole_stands(admin: Client) -> None:

@@ -595,6 +595,43 @@ async def test_whatever_happens_on_several_nodes_no_invariant_breaks(private_red
     await rig.manager.close()
 
 
+# --- the length of the line ---
+
+
+async def test_a_long_line_gives_redis_no_more_to_do_for_each_call(redis_url: str) -> None:
+    rig = redis_rig(redis_url)
+    rig.limit(all_uploads=2, per_person=2, queued=2_000)
+    asked, done = 0, []
+    with redis.Redis.from_url(redis_url) as client:
+
+        def commands() -> int:
+            """How many the scripts have made since they were last asked for."""
+            found = client.info("commandstats")
+            client.config_resetstat()
+            return sum(int(facts["calls"]) for name, facts in found.items() if name not in NO_COMMANDS_OF_SCRIPTS)
+
+        for waiting in (10, 1_000):
+            while asked < waiting + 2:
+                await rig.ask(f"u{asked}", f"person {asked // 10}")
+                asked += 1
+            first, *_ = await rig.holders()
+            commands()
+            await rig.ask("late", "late person")
+            in_vain = commands()
+            await rig.release("late")
+            left_the_line = commands()
+            await rig.release(first)  # and the next in line has its slot
+            done.append((in_vain, left_the_line, commands()))
+    few, many = done
+    assert all(some <= 1.1 * others for some, others in zip(many, few, strict=True)), done
+    await rig.manager.close()
+
+
+NO_COMMANDS_OF_SCRIPTS = {
+    f"cmdstat_{name}" for name in ("info", "config|resetstat", "client|setinfo", "hello", "select")
+}
+
+
 # --- a cluster ---
 
 

@@ -107,6 +107,24 @@ async def test_endless_request_headers_are_refused(client: Client, wire_server: 
     assert await client.call("GET", "upload/quota-info")
 
 
+async def test_many_large_bodies_that_never_come_to_their_end_cost_the_memory_of_a_few(
+    client: Client, wire_server: ServerProcess
+) -> None:
+    before = wire_server.memory()
+    headers = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {2 * MIB}\r\n\r\n"
+    begun = f"POST /api/v1/batch/initiate HTTP/1.1\r\n{headers}".encode() + bytes(2 * MIB - 1)
+    writers = [(await asyncio.open_connection("127.0.0.1", wire_server.port))[1] for _ in range(100)]
+    for writer in writers:
+        writer.write(begun)
+    taken = [asyncio.create_task(writer.drain()) for writer in writers]
+    await asyncio.wait(taken, timeout=3)  # most are held back
+    assert wire_server.memory() - before < 48 * MIB
+    assert await client.initiate("small.bin", 1)
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.gather(*taken, return_exceptions=True)
+
+
 async def test_a_thousand_requests_at_once_wait_for_each_other_and_for_nobody_else(wire_server: ServerProcess) -> None:
     """Each that is worked on costs a thread; somebody else who comes later is not behind all of them."""
     program = psutil.Process(wire_server.pid)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from directdrivex.turns import InTurn
+from directdrivex.turns import LARGE_BYTES, InTurn
 from uploads.delivery.lasting import end_turn
 from uploads.turns import Turns, WithRests
 
@@ -133,6 +133,28 @@ async def test_a_request_whose_body_is_on_its_way_takes_no_turn() -> None:
     inner.answering.set()
     await slow.part(b"c")
     assert inner.bodies == [b"whole", b"abc"]
+
+
+async def test_a_large_body_is_read_on_when_there_is_room_for_it_and_small_ones_pass() -> None:
+    inner = Application()
+    outer = InTurn(inner, Turns(at_once=9, each=9))
+    outer.large_bodies = Turns(at_once=1, each=1)
+    begins = b"x" * (LARGE_BYTES + 1)
+    first = await Request("192.0.2.1").ask(outer, begins, ends=False)
+    second = await Request("192.0.2.2").ask(outer, begins, b"rest")
+    await Request("192.0.2.3").ask(outer, b"small")
+    assert inner.bodies == [b"small"]
+    assert second.incoming.qsize() == 1, "the rest is not read"
+    await first.go_away()
+    await settled()
+    assert inner.bodies == [b"small", begins + b"rest"]
+    third = await Request("192.0.2.4").ask(outer, begins, b"last")
+    assert third.incoming.qsize() == 1, "one that is worked on is in memory still"
+    inner.answering.set()
+    inner.ending.set()
+    await settled()
+    await settled()
+    assert inner.bodies[-1] == begins + b"last"
 
 
 async def test_an_answer_that_is_being_sent_takes_no_turn() -> None:

@@ -100,14 +100,13 @@ def _described(path: str, method: str, call: Operation) -> Operation:
         call["security"] = RECIPIENTS
     if downloads:
         call["responses"] |= _zip_answers(method) if is_zip else _file_answers(method)
-    possible = {500, 403, 413, 422, 503}  # the doors refuse whoever is blocked at every call
-    possible |= {415, 429, 507} if announces else set()
+    possible = {500, 403, 413, 422, 429, 503}  # the doors may be shut to anybody at every call
+    possible |= {415, 507} if announces else set()
     possible |= {404, 410} if "{" in path else set()
     possible |= {401} if needs_owner or unlocks else set()
     possible |= {409} if "/upload/cancel/" in path or method == "delete" or downloads or unlocks else set()
     possible |= {401, 412} if downloads else set()
-    possible |= {416, 429} if downloads and method == "get" else set()
-    possible |= {429} if method == "patch" or unlocks else set()
+    possible |= {416} if downloads and method == "get" else set()
     call["responses"] = {status: answer for status, answer in call["responses"].items() if int(status) < 400}
     call["responses"] |= {status: _problem(status, with_body=method != "head") for status in sorted(possible)}
     return call

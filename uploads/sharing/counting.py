@@ -6,6 +6,7 @@ recipient that was counted before, while that was not given too often.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db import models, transaction
@@ -40,6 +41,7 @@ class Counted:
 
     wanted: Wanted
     row: int
+    begun_at: datetime  # of the row: another one has taken it over where it has another
     made: bool  # it was counted for this request, not for one before
     noted: int
     limited: bool  # whether it matters how much is given
@@ -56,10 +58,10 @@ def begin(wanted: Wanted, length: int, *, is_range: bool) -> Counted:
     limited = wanted.subject.max_downloads is not None or bool(inside)
     noted = min(length, rules.step(wanted.size)) if limited else length
     with transaction.atomic():
-        if is_range and (row := _running(wanted)) is not None:
-            CountedDownload.objects.filter(pk=row).update(given=F("given") + noted)
-            return Counted(wanted, row, made=False, noted=noted, limited=limited)
-        return Counted(wanted, _count(wanted, noted, inside), made=True, noted=noted, limited=limited)
+        if is_range and (running := _running(wanted)) is not None:
+            CountedDownload.objects.filter(pk=running[0]).update(given=F("given") + noted)
+            return Counted(wanted, *running, made=False, noted=noted, limited=limited)
+        return Counted(wanted, *_count(wanted, noted, inside, limited=limited), made=True, noted=noted, limited=limited)
 
 
 def _limited(wanted: Wanted) -> list[str]:
@@ -83,11 +85,11 @@ def begun_with(batch: UUID, recipients: Sequence[str]) -> frozenset[UUID]:
     return frozenset(map(UUID, rows.first() or ()))
 
 
-def _running(wanted: Wanted) -> int | None:
+def _running(wanted: Wanted) -> tuple[int, datetime] | None:
     subject = wanted.subject
     _hold(subject)  # ranges that come at once wait for the first of them to be counted
     rows = _resumable(subject.pk, wanted.recipients).filter(given__lt=rules.GIVEN_UP_TO * wanted.size)
-    return rows.values_list("pk", flat=True).first()
+    return rows.values_list("pk", "begun_at").first()
 
 
 def _hold(subject: StoredFile | Batch) -> None:
@@ -103,22 +105,23 @@ def _resumable(subject: UUID, recipients: Sequence[str]) -> models.QuerySet[Coun
     return rows.order_by(Case(*turns, default=len(turns)), "-begun_at")
 
 
-def _count(wanted: Wanted, noted: int, inside: list[str]) -> int:
-    """One more for the subject, and for each of the ZIP's files; none of them where one of them allows no more."""
+def _count(wanted: Wanted, noted: int, inside: list[str], *, limited: bool) -> tuple[int, datetime]:
+    """One more for the subject, and for each of the ZIP's files; none of them where one of them allows no more.
+
+    Returns its row and when that began. Where nothing is limited a recipient has one row, which the next download takes
+    over: so a flood of them leaves no more behind than one does.
+    """
     subject = wanted.subject
     if not _one_more(type(subject)._default_manager.filter(pk=subject.pk)):
         revoked = type(subject)._default_manager.filter(pk=subject.pk, revoked_at__isnull=False).exists()
         raise Gone(REVOKED if revoked else USED_UP)
     if wanted.files and _one_more(StoredFile.objects.filter(pk__in=wanted.files)) != len(wanted.files):
         raise Gone(USED_UP)  # the caller's transaction takes back what was counted
-    row = CountedDownload.objects.create(
-        subject=subject.pk,
-        recipient=wanted.recipients[0],
-        begun_at=timezone.now(),
-        given=noted,
-        files=inside,
-    )
-    return int(row.pk)
+    now, whose = timezone.now(), {"subject": subject.pk, "recipient": wanted.recipients[0]}
+    if not limited and (known := CountedDownload.objects.filter(**whose).order_by("pk").first()):
+        CountedDownload.objects.filter(pk=known.pk).update(begun_at=now, given=noted, files=inside)
+        return int(known.pk), now
+    return int(CountedDownload.objects.create(**whose, begun_at=now, given=noted, files=inside).pk), now
 
 
 def _one_more(rows: models.QuerySet) -> int:
@@ -133,17 +136,18 @@ def note_more(counted: Counted, more: int) -> None:
         if rows.update(given=F("given") + more):
             counted.noted += more
             return
-        again = _count(counted.wanted, more, _limited(counted.wanted))
-    counted.row, counted.made, counted.noted, counted.given = again, True, more, 0
+        counted.row, counted.begun_at = _count(counted.wanted, more, _limited(counted.wanted), limited=True)
+    counted.made, counted.noted, counted.given = True, more, 0
 
 
 def end(counted: Counted, *, began: bool) -> None:
     """The download ended: what was noted and not given is taken back, and the count with it where no byte began."""
     with transaction.atomic():
         _hold(counted.wanted.subject)
-        rows = CountedDownload.objects.filter(pk=counted.row)
+        rows = CountedDownload.objects.filter(pk=counted.row, begun_at=counted.begun_at)
+        is_taken_over = not rows.exists()
         # Where another connection has joined it, it goes on.
-        if not began and counted.made and rows.filter(given=counted.noted).delete()[0]:
+        if not began and counted.made and (is_taken_over or rows.filter(given=counted.noted).delete()[0]):
             _one_less(type(counted.wanted.subject)._default_manager.filter(pk=counted.wanted.subject.pk))
             if counted.wanted.files:
                 _one_less(StoredFile.objects.filter(pk__in=counted.wanted.files))

@@ -106,3 +106,28 @@ def test_a_file_that_is_withdrawn_begins_no_download_any_more() -> None:
     file = a_file()
     StoredFile.objects.filter(pk=file.pk).update(revoked_at=timezone.now())
     assert begin(file, "me") is None, "though whoever asks found it open a moment before"
+
+
+def test_a_flood_of_downloads_by_one_recipient_leaves_one_row_where_nothing_is_limited() -> None:
+    file, whole = a_file(), async_to_sync(batch)()
+    inside = [a_file(batch=whole, position=position).pk for position in range(3)]
+    all_at_once(lambda number: begin(file, f"person {number % 2}"), range(2 * TOGETHER))
+    for _ in range(3):
+        begin(whole, "person", files=inside)
+    assert (downloads(file), downloads(whole)) == (2 * TOGETHER, 3)
+    assert CountedDownload.objects.filter(subject=file.pk).count() == 2
+    assert CountedDownload.objects.filter(subject=whole.pk).count() == 1
+
+
+def test_a_download_that_never_began_takes_nothing_from_one_that_came_after_it() -> None:
+    file = a_file()
+    first, second = begin(file, "person"), begin(file, "person")
+    assert first
+    assert second
+    counting.end(first, began=False)
+    assert downloads(file) == 1
+    third = begin(file, "person", is_range=True)
+    assert third
+    assert (third.made, third.row, downloads(file)) == (False, second.row, 1), "it belongs to the second"
+    counting.end(second, began=True)
+    assert CountedDownload.objects.count() == 1

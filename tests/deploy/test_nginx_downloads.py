@@ -1,7 +1,7 @@
 """Downloads that nginx sends in the program's place (`DOWNLOAD_ACCEL=nginx`): the same answers, by other hands."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import psutil
 import pytest
@@ -15,6 +15,7 @@ MIB = 1024 * 1024
 SIZE = 3 * MIB + 5
 SOURCE = PatternSource(SIZE, seed=9)
 WHOLE = SOURCE.read(0, SIZE)
+REFUSED_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,41 @@ async def test_a_file_that_is_not_what_it_was_is_not_handed_over(
     assert refused.value.code == "storage_unavailable"
 
 
+async def downloads(client: Client, upload: Upload, **change: int) -> int:
+    """How many were counted, once its sender has changed this."""
+    answer = await client.call("PATCH", f"files/{upload.file_id}", token=upload.token, json=change)
+    return int(answer["controls"]["downloads"])
+
+
+async def test_what_nginx_sends_is_counted_and_its_ranges_are_one_download(client: Client, upload: Upload) -> None:
+    await ask(client, upload, "HEAD")
+    await ask(client, upload, Range=f"bytes={SIZE}-")
+    assert await downloads(client, upload) == 0
+    for start in (0, MIB, 2 * MIB):
+        assert (await ask(client, upload, Range=f"bytes={start}-{start + 9}"))[0] == 206
+    assert await downloads(client, upload) == 1
+    for number in (2, 3):
+        assert (await ask(client, upload))[2] == WHOLE
+        assert await downloads(client, upload) == number
+
+
+async def test_what_is_limited_is_sent_by_the_program_and_so_often_only(
+    program: ServerProcess, client: Client, upload: Upload
+) -> None:
+    """nginx does not say how much of it it gave: what it has sent before the limit was set counts all the same."""
+    assert (await ask(client, upload))[2] == WHOLE
+    assert await downloads(client, upload, max_downloads=2) == 1
+    before = read_by(program)
+    half = SIZE // 2
+    status, _headers, body = await ask(client, upload, Range=f"bytes={half}-")
+    assert (status, body) == (206, WHOLE[half:])
+    assert read_by(program) - before >= half, "the program has read it"
+    assert await downloads(client, upload) == 1, "a further part of what nginx began to send"
+    assert (await ask(client, upload))[2] == WHOLE
+    assert (await ask(client, upload))[0] == 410
+    assert await downloads(client, upload) == 2
+
+
 async def test_the_doors_are_asked_first(program: ServerProcess, client: Client, upload: Upload) -> None:
     block(program, network="127.0.0.1")
     try:
@@ -157,7 +193,8 @@ async def test_the_doors_are_asked_first(program: ServerProcess, client: Client,
         open_all(program)
 
 
-async def until_refused(client: Client, upload: Upload) -> Any:
-    while (answer := await ask(client, upload))[0] == 200:
-        pass
+async def until_refused(client: Client, upload: Upload) -> None:
+    async with asyncio.timeout(REFUSED_SECONDS):
+        while (answer := await ask(client, upload))[0] == 200:
+            pass
     assert answer[0] == 403

@@ -11,7 +11,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from quotas.sizes import short_size
-from uploads import shown
+from uploads import drive_accounts, shown
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.shown import Look
 from uploads.states import ACTIVE, TERMINAL
@@ -41,7 +41,7 @@ FIELDSETS: Any = (
         _("Sharing"),
         {"fields": ("shown_password", "max_downloads", "downloads", "expires_in", "revoked_at")},
     ),
-    (_("Digests"), {"fields": ("storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
+    (_("Digests"), {"fields": ("shown_storage", "sha256", "expected_sha256", "shown_crc32", "shown_receipt")}),
 )
 # Who did it, where it was none of the people.
 ACTORS = {"sender": _("sender"), "server": _("server"), "cleanup": _("cleanup")}
@@ -174,6 +174,12 @@ class FileFields:
         # The code may break after its underscores: the column is narrow.
         words = format_html_join(mark_safe("_<wbr>"), "{}", ((word,) for word in file.error_code.split("_")))
         return format_html('<span class="ddx-error" title="{}">{}</span>', file.error_detail, words)
+
+    @admin.display(description=_("storage"))
+    def shown_storage(self, file: StoredFile) -> str:
+        """With the account whose Drive has it, or is getting it."""
+        account = drive_accounts.account_of(file.pk)
+        return file.storage if account is None else f"{file.storage}: {account}"
 
     @admin.display(description=_("CRC-32"))
     def shown_crc32(self, file: StoredFile) -> str:

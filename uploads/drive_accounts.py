@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -190,6 +191,11 @@ def service_key(text: str) -> dict[str, Any]:
     if missing := [name for name in KEY_FIELDS if not isinstance(values.get(name), str)]:
         raise ValueError(f"it lacks {', '.join(missing)}")
     return values
+
+
+def account_of(file_id: UUID) -> DriveAccount | None:
+    """Whose Drive has the file, or is getting it; None where it lies elsewhere."""
+    return DriveAccount.objects.filter(pk__in=DriveUpload.objects.filter(pk=file_id).values("account_id")).first()
 
 
 def has_files(account: DriveAccount) -> bool:

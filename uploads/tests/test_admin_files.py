@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from uploads.drive_models import DriveAccount, DriveUpload
 from uploads.models import Batch, FileEvent, StoredFile
 from uploads.states import Status
 
@@ -115,6 +116,14 @@ def test_the_page_of_a_file_shows_the_true_cause_and_the_history(admin):
     assert text.count("server said 12ab, storage 34cd") == 2
     assert "The bytes that arrived are not those that were sent" in text
     assert "verifying → failed" in text
+
+
+def test_the_page_of_a_file_on_drive_names_the_account_that_has_it(admin):
+    account = DriveAccount.objects.create(name="films")
+    on_drive, on_disk = a_file(storage="gdrive"), a_file(storage="local")
+    DriveUpload.objects.create(key=on_drive.pk, account_id=account.pk, saved_at=timezone.now())
+    assert "gdrive: films" in admin.get(change_page(on_drive)).content.decode()
+    assert "films" not in admin.get(change_page(on_disk)).content.decode()
 
 
 def test_a_hostile_file_name_is_text_and_nothing_else(admin):

@@ -248,7 +248,7 @@ def refusal(choice: Choice, now: datetime) -> StorageError:
         case WaitUntil(until):
             return BudgetSpentError("the day's budget of every account is spent", until)
         case Failing(None):
-            return StorageUnavailableError("no Drive account can be used")
+            return StorageUnavailableError("no Drive account is there and switched on, or none is left to try")
         case Failing(retry_at):
             assert retry_at is not None
             error = StorageUnavailableError("Drive is failing, or every account that has the room")

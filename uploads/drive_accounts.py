@@ -16,7 +16,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from uploads.drive_models import DriveAccount, DriveUpload, Kind, StorageCircuit
-from uploads.secrets import reseal, seal
+from uploads.secrets import UnsealError, reseal, seal
 from uploads.storage.breaker import State
 from uploads.storage.gdrive import circuits, ledger, troubles
 from uploads.storage.gdrive.budget import Standing
@@ -210,15 +210,21 @@ SEALED: tuple[tuple[type[models.Model], str], ...] = (
 )
 
 
-def reseal_all() -> int:
-    """Seal with the newest key whatever is sealed; how many secrets that were. Raises `UnsealError`."""
-    done = 0
+def reseal_all() -> tuple[int, list[str]]:
+    """Seal with the newest key whatever is sealed and can be read: how many secrets that were, and what could not."""
+    done, unread = 0, []
     for model, column in SEALED:
         rows = model._default_manager
-        for pk, sealed in rows.exclude(**{column: ""}).values_list("pk", column).iterator():
+        for row in rows.exclude(**{column: ""}).only("pk", column).iterator():
+            sealed = getattr(row, column)
+            try:
+                anew = reseal(sealed)
+            except UnsealError:
+                unread.append(f"{model._meta.verbose_name} {row}")
+                continue
             # Somebody may have put another there meanwhile: that is sealed with the newest key already.
-            done += rows.filter(**{"pk": pk, column: sealed}).update(**{column: reseal(sealed)})
-    return done
+            done += rows.filter(**{"pk": row.pk, column: sealed}).update(**{column: anew})
+    return done, unread
 
 
 def make_env_account() -> DriveAccount | None:

@@ -114,6 +114,19 @@ def test_without_the_old_key_nothing_is_lost_and_the_command_says_so(settings: A
     assert client_of(one.sealed_credentials)
 
 
+def test_what_nobody_can_read_any_longer_keeps_nothing_else_from_the_new_key(capsys: Any, settings: Any) -> None:
+    settings.SECRETS_KEYS = ["lost"]
+    oauth_account("forgotten")
+    settings.SECRETS_KEYS = ["old"]
+    one = oauth_account("one")
+    settings.SECRETS_KEYS = ["new", "old"]
+    with pytest.raises(CommandError, match="SECRETS_KEY lacks the key of: Drive account forgotten"):
+        call_command("drive_accounts", "--reseal")
+    settings.SECRETS_KEYS = ["new"]
+    one.refresh_from_db()
+    assert client_of(one.sealed_credentials)
+
+
 # --- the account of the environment ---
 
 

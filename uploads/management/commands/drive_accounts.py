@@ -8,7 +8,6 @@ from quotas.sizes import exact_size, short_size
 from uploads import drive_accounts
 from uploads.drive_accounts import AsAWhole, Shown
 from uploads.drive_models import DriveAccount
-from uploads.secrets import UnsealError
 from uploads.storage.gdrive.conditions import Condition
 
 
@@ -66,8 +65,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Drive as a whole: circuit {drive.circuit.value}{until}{cause}")
 
     def _reseal(self) -> None:
-        try:
-            done = drive_accounts.reseal_all()
-        except UnsealError as error:
-            raise CommandError(f"Nothing more was changed: {error}.") from None
+        done, unread = drive_accounts.reseal_all()
         self.stdout.write(f"Sealed with the newest key: {done}.")
+        if unread:
+            raise CommandError(f"SECRETS_KEY lacks the key of: {', '.join(unread[:20])}.")

@@ -18,11 +18,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from redis.exceptions import RedisError
 
+from monitoring import line
 from monitoring.beside import beside
 from monitoring.once import Shared
 from uploads import doors
 from uploads.fleet.fleet import get_fleet
-from uploads.slots.keeper import get_keeper
 from uploads.slots.manager import SlotsUnavailableError
 from uploads.storage import get_store
 from uploads.storage.base import StorageError, StorageFullError
@@ -84,7 +84,7 @@ async def check_channel_layer() -> None:
 
 async def check_slot_store() -> None:
     try:
-        violations = await get_keeper().check()
+        violations = await line.violations.get()
     except SlotsUnavailableError as error:
         raise Failing("unavailable", error) from error
     if violations:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from monitoring import alerts
+from monitoring import alerts, line
 from monitoring.alerts import Alert, StuckWatch
 from monitoring.beside import beside
 from monitoring.once import Shared
@@ -132,9 +132,8 @@ _drive = Shared(probe_drive, STORAGE_AGE_SECONDS)
 
 async def read_slots() -> tuple[SlotSnapshot | None, str, tuple[str, ...]]:
     """The slots, why they cannot be read, and which invariants they break."""
-    keeper = get_keeper()
     try:
-        return await keeper.snapshot(), "", tuple(await keeper.check())
+        return await line.snapshot.get(), "", await line.violations.get()
     except SlotsUnavailableError as error:
         return None, str(error), ()
 

@@ -35,6 +35,25 @@ async def test_an_outcome_that_is_old_enough_is_made_anew():
     assert (await shared.get(), await shared.get()) == (1, 2)
 
 
+async def test_after_a_run_that_took_long_there_is_none_for_as_many_times_as_long(monkeypatch):
+    work, loop = Work(), asyncio.get_running_loop()
+    now = 0.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+    shared = Shared(work, seconds=0, rests=9)
+    work.may_end.clear()
+    asking = asyncio.create_task(shared.get())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    now = 1.0
+    work.may_end.set()
+    assert await asking == 1
+    now = 9.9
+    assert await shared.get() == 1
+    now = 10.0
+    assert await shared.get() == 2
+    assert await shared.get() == 3, "that one was quick"
+
+
 async def test_an_asker_who_goes_away_stops_nobody_elses_run():
     work = Work()
     work.may_end.clear()

@@ -215,10 +215,12 @@ class RedisSlotManager(SlotManager):
         return found
 
     async def snapshot(self) -> SlotSnapshot:
-        return Line(await self._call("snapshot"), self._limits()).snapshot()
+        # A line of ten thousand takes a second to be read through: beside what the loop has to do.
+        return await asyncio.to_thread(Line(await self._call("snapshot"), self._limits()).snapshot)
 
     async def check(self) -> list[str]:
-        return list(redis_check.violations(await self._call("books"), self._limits()))
+        reply, limits = await self._call("books"), self._limits()
+        return await asyncio.to_thread(lambda: list(redis_check.violations(reply, limits)))
 
     async def repair(self) -> list[str]:
         if not (found := await self.check()):

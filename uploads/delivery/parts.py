@@ -13,7 +13,8 @@ from uploads.delivery.line import line
 from uploads.delivery.ranges import ByteRange, Outcome
 from uploads.errors import PreconditionFailed, RangeInvalid
 from uploads.sharing.access import Access
-from uploads.sharing.giving import NO_FILES, count_elsewhere, give
+from uploads.sharing.counting import Shares
+from uploads.sharing.giving import NO_FILES, Part, count_elsewhere, give
 
 # What RFC 9110, 15.4.5 wants of a 304; the rest is about bytes that do not come.
 OF_A_304 = ("ETag", "Last-Modified", "Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
@@ -28,7 +29,7 @@ class Whole:
 
     `read(start, length)` begins to read, and raises what is wrong before the first byte. `modified` is the time of
     Last-Modified in whole seconds since 1970, None where there is none. `hand_over` may have the bytes sent by another
-    program instead, which is told what is wanted by the request itself.
+    program instead, which is told what is wanted by the request itself. `shares` are those of a ZIP (`Wanted`).
     """
 
     size: int
@@ -36,6 +37,7 @@ class Whole:
     read: Callable[[int, int], Awaitable[AsyncGenerator[bytes]]]
     modified: int | None = None
     hand_over: HandOver | None = None
+    shares: Shares | None = None
 
 
 async def respond(
@@ -69,7 +71,8 @@ async def respond(
         headers["Content-Range"] = f"bytes {wanted.start}-{wanted.end}/{size}"
     await line().enter(request)
     read = partial(whole.read, start, length)
-    blocks = await give(access, read, length, size=size, is_range=wanted is not None, locks=locks)
+    part = Part(start, length, size, is_range=wanted is not None)
+    blocks = await give(access, read, part, locks, whole.shares)
     if (held := held_by(getattr(request, "scope", {}))) is not None:
         held.push_async_callback(blocks.aclose)  # it ends with the answer at the latest
     return StreamingHttpResponse(blocks, status=status, headers=headers)

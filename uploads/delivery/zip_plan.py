@@ -87,6 +87,11 @@ class Plan:
             else:
                 yield part[first:behind]
 
+    def shares(self, start: int, length: int) -> dict[str, int]:
+        """How many bytes of each file are among those `start` to `start + length`, by its key."""
+        pieces = (part for part in self.slice(start, length) if isinstance(part, Piece))
+        return {piece.member.key: piece.length for piece in pieces}
+
     def _begun(self, entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
         entry.header_offset = self.size
         header = entry.FileHeader()

@@ -25,7 +25,9 @@ async def respond(
     async def read(start: int, length: int) -> AsyncGenerator[bytes]:
         return await body_of(plan.slice(start, length), _read)
 
-    return await parts.respond(request, parts.Whole(plan.size, _headers(batch, plan), read), access, locks)
+    return await parts.respond(
+        request, parts.Whole(plan.size, _headers(batch, plan), read, shares=plan.shares), access, locks
+    )
 
 
 async def _read(member: Member, start: int, length: int) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ Synchronous; `access` wraps it. A whole download always counts; one of a range b
 recipient that was counted before, while that was not given too often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -21,23 +21,36 @@ from uploads.sharing import rules
 REVOKED = _("The sender has withdrawn this link.")
 USED_UP = _("This was downloaded as often as its sender allowed.")
 
+Shares = Callable[[int, int], Mapping[str, int]]
+
 
 @dataclass(frozen=True)
 class Wanted:
     """What somebody wants to download: a file, or the ZIP of a batch with these `files`; `size` is all of it.
 
-    `recipients` all stand for them; a download is noted under the first, and looked for under each in turn.
+    `recipients` all stand for them; a download is noted under the first, and looked for under each in turn. `shares`
+    tells how many bytes of each file, by its id, the part of the ZIP has that begins at a byte and is so long.
     """
 
     subject: StoredFile | Batch
     size: int
     recipients: tuple[str, ...]
     files: tuple[UUID, ...] = ()
+    shares: Shares | None = None
+
+    def share(self, inside: Collection[str], start: int, length: int) -> dict[str, int]:
+        """How much of each of these files is in that part; none where it has nothing of them."""
+        if not inside or self.shares is None:
+            return {}
+        return {pk: part for pk, part in self.shares(start, length).items() if pk in inside}
 
 
 @dataclass
 class Counted:
-    """A download under way: the row that it belongs to, the bytes noted there beforehand, and those given of them."""
+    """A download under way: the row that it belongs to, the bytes noted there beforehand, and those given of them.
+
+    Both count from the byte `start` on. `inside` are the sizes of those files of a ZIP that have a limit, by their ids.
+    """
 
     wanted: Wanted
     row: int
@@ -45,11 +58,13 @@ class Counted:
     made: bool  # it was counted for this request, not for one before
     noted: int
     limited: bool  # whether it matters how much is given
+    start: int
+    inside: Mapping[str, int]
     given: int = 0
 
 
-def begin(wanted: Wanted, length: int, *, is_range: bool) -> Counted:
-    """Count a download, or find the one that this is a further part of; `length` bytes of it are about to be given.
+def begin(wanted: Wanted, length: int, *, is_range: bool, start: int = 0) -> Counted:
+    """Count a download, or find the one that this is a further part of; `length` bytes are about to be given.
 
     Where nothing is limited they are noted at once, and nobody needs to write again before the end. Raises `Gone` where
     no more are allowed.
@@ -57,21 +72,44 @@ def begin(wanted: Wanted, length: int, *, is_range: bool) -> Counted:
     inside = _limited(wanted)
     limited = wanted.subject.max_downloads is not None or bool(inside)
     noted = min(length, rules.step(wanted.size)) if limited else length
+    share = wanted.share(inside, start, noted)
     with transaction.atomic():
-        if is_range and (running := _running(wanted)) is not None:
-            CountedDownload.objects.filter(pk=running[0]).update(given=F("given") + noted)
-            return Counted(wanted, *running, made=False, noted=noted, limited=limited)
-        return Counted(wanted, *_count(wanted, noted, inside, limited=limited), made=True, noted=noted, limited=limited)
+        row = _running(wanted) if is_range else None
+        made = row is None or not _note(wanted, row[0], noted, inside, share)
+        if row is None or made:
+            row = _count(wanted, noted, inside, share, limited=limited)
+    return Counted(wanted, *row, made=made, noted=noted, limited=limited, start=start, inside=inside)
 
 
-def _limited(wanted: Wanted) -> list[str]:
-    """The ids of those files in a ZIP that have a limit of their own."""
+def _limited(wanted: Wanted) -> dict[str, int]:
+    """The sizes of those files in a ZIP that have a limit of their own, by their id."""
     if not wanted.files:
-        return []
+        return {}
     # Those of the whole batch are few, where those of the ZIP may be a thousand.
     limited = StoredFile.objects.filter(batch=wanted.subject.pk, max_downloads__isnull=False)
     inside = set(wanted.files)
-    return [str(pk) for pk in limited.values_list("pk", flat=True) if pk in inside]
+    return {str(pk): size for pk, size in limited.values_list("pk", "size") if pk in inside}
+
+
+def _note(wanted: Wanted, row: int, more: int, inside: Mapping[str, int], share: Mapping[str, int]) -> bool:
+    """Note so many bytes more, and of the limited files their `share`; False where either was given too often already.
+
+    A ZIP is large, and a limited file in it may be small: it is given no more often than it would be by itself.
+    """
+    rows = CountedDownload.objects.filter(pk=row, given__lt=rules.GIVEN_UP_TO * wanted.size)
+    if not share:
+        return bool(rows.update(given=F("given") + more))
+    files = _given_of(row)
+    if any(files.get(pk, 0) >= rules.GIVEN_UP_TO * inside[pk] for pk in share):
+        return False
+    files |= {pk: files.get(pk, 0) + part for pk, part in share.items()}
+    return bool(rows.update(given=F("given") + more, files=files))
+
+
+def _given_of(row: int) -> dict[str, int]:
+    """How much of each limited file was given with this row's ZIP; whoever changes it holds the batch."""
+    files = CountedDownload.objects.values_list("files", flat=True).filter(pk=row).first() or {}
+    return dict(files) if isinstance(files, dict) else dict.fromkeys(files, 0)  # as older versions noted it
 
 
 def is_running(subject: UUID, recipients: Sequence[str]) -> bool:
@@ -105,7 +143,9 @@ def _resumable(subject: UUID, recipients: Sequence[str]) -> models.QuerySet[Coun
     return rows.order_by(Case(*turns, default=len(turns)), "-begun_at")
 
 
-def _count(wanted: Wanted, noted: int, inside: list[str], *, limited: bool) -> tuple[int, datetime]:
+def _count(
+    wanted: Wanted, noted: int, inside: Mapping[str, int], share: Mapping[str, int], *, limited: bool
+) -> tuple[int, datetime]:
     """One more for the subject, and for each of the ZIP's files; none of them where one of them allows no more.
 
     Returns its row and when that began. Where nothing is limited a recipient has one row, which the next download takes
@@ -117,11 +157,12 @@ def _count(wanted: Wanted, noted: int, inside: list[str], *, limited: bool) -> t
         raise Gone(REVOKED if revoked else USED_UP)
     if wanted.files and _one_more(StoredFile.objects.filter(pk__in=wanted.files)) != len(wanted.files):
         raise Gone(USED_UP)  # the caller's transaction takes back what was counted
+    files = {pk: share.get(pk, 0) for pk in inside}
     now, whose = timezone.now(), {"subject": subject.pk, "recipient": wanted.recipients[0]}
     if not limited and (known := CountedDownload.objects.filter(**whose).order_by("pk").first()):
-        CountedDownload.objects.filter(pk=known.pk).update(begun_at=now, given=noted, files=inside)
+        CountedDownload.objects.filter(pk=known.pk).update(begun_at=now, given=noted, files=files)
         return int(known.pk), now
-    return int(CountedDownload.objects.create(**whose, begun_at=now, given=noted, files=inside).pk), now
+    return int(CountedDownload.objects.create(**whose, begun_at=now, given=noted, files=files).pk), now
 
 
 def _one_more(rows: models.QuerySet) -> int:
@@ -131,12 +172,18 @@ def _one_more(rows: models.QuerySet) -> int:
 
 def note_more(counted: Counted, more: int) -> None:
     """So many further bytes are about to be given. What was given too often already counts once more, or is `Gone`."""
-    rows = CountedDownload.objects.filter(pk=counted.row, given__lt=rules.GIVEN_UP_TO * counted.wanted.size)
+    wanted, inside = counted.wanted, counted.inside
+    share = wanted.share(inside, counted.start + counted.noted, more)
     with transaction.atomic():
-        if rows.update(given=F("given") + more):
+        if share:
+            _hold(wanted.subject)
+        if _note(wanted, counted.row, more, inside, share):
             counted.noted += more
             return
-        counted.row, counted.begun_at = _count(counted.wanted, more, _limited(counted.wanted), limited=True)
+        start, inside = counted.start + counted.given, _limited(wanted)
+        again = _count(wanted, more, inside, wanted.share(inside, start, more), limited=True)
+    counted.row, counted.begun_at = again
+    counted.start, counted.inside = start, inside
     counted.made, counted.noted, counted.given = True, more, 0
 
 
@@ -151,8 +198,12 @@ def end(counted: Counted, *, began: bool) -> None:
             _one_less(type(counted.wanted.subject)._default_manager.filter(pk=counted.wanted.subject.pk))
             if counted.wanted.files:
                 _one_less(StoredFile.objects.filter(pk__in=counted.wanted.files))
-        elif counted.given < counted.noted:
-            rows.update(given=F("given") - (counted.noted - counted.given))
+        elif counted.given < counted.noted and not is_taken_over:
+            left = counted.noted - counted.given
+            rows.update(given=F("given") - left)
+            if share := counted.wanted.share(counted.inside, counted.start + counted.given, left):
+                files = _given_of(counted.row)
+                rows.update(files=files | {pk: files.get(pk, 0) - part for pk, part in share.items()})
 
 
 def _one_less(rows: models.QuerySet) -> None:

@@ -1,6 +1,6 @@
 """Bytes for who was found to have access to them (`access.py`): counted as a download, and watched while it runs.
 
-    body = await give(access, read, length, size=file.size, is_range=False)  # raises Gone
+    body = await give(access, read, Part(0, file.size, file.size, is_range=False))  # raises Gone
 
 What is limited is noted before it is given, so that no race gives more than was allowed.
 """
@@ -8,6 +8,7 @@ What is limited is noted before it is given, so that no race gives more than was
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -20,7 +21,7 @@ from uploads.errors import Gone
 from uploads.models import Batch, StoredFile
 from uploads.sharing import counting, rules
 from uploads.sharing.access import Access, is_withdrawn, lock_of
-from uploads.sharing.counting import REVOKED, Counted, Wanted
+from uploads.sharing.counting import REVOKED, Counted, Shares, Wanted
 from uploads.states import Status
 from uploads.storage.base import StorageUnavailableError
 
@@ -45,21 +46,31 @@ async def _take_back(begun: asyncio.Task[AsyncGenerator[bytes]]) -> None:
         await begun.result().aclose()
 
 
-async def give(
-    access: Access, read: Read, length: int, *, size: int, is_range: bool, locks: Mapping[UUID, str] = NO_FILES
-) -> AsyncGenerator[bytes]:
-    """The `length` bytes that `read` begins to read, as one counted download or as a further part of one.
+@dataclass(frozen=True)
+class Part:
+    """`length` bytes from `start` of a file or a ZIP of `size` bytes; all of it need be no `is_range`."""
 
-    `size` is that of the whole file, or of the ZIP; of its files `locks` has the hashes of the passwords that they had
-    when they were found. A download of which no byte began is not counted once this is closed; what is withdrawn
-    meanwhile breaks off. Raises `Gone` where no more are allowed, and what `read` raises.
+    start: int
+    length: int
+    size: int
+    is_range: bool
+
+
+async def give(
+    access: Access, read: Read, part: Part, locks: Mapping[UUID, str] = NO_FILES, shares: Shares | None = None
+) -> AsyncGenerator[bytes]:
+    """The bytes that `read` begins to read, which are this `part`, as one counted download or as more of one.
+
+    Of a ZIP's files `locks` has the hashes of the passwords that they had when they were found. A download of which no
+    byte began is not counted once this is closed; what is withdrawn meanwhile breaks off. Raises `Gone` where no more
+    are allowed, and what `read` raises.
     """
     if access.is_sender:
         return await read()
     if not access.is_counted:
         return _watched(access, await read())
-    wanted = Wanted(access.subject, size, access.recipients, tuple(locks))
-    begun = asyncio.create_task(_begun(access, read, wanted, length, locks, is_range=is_range))
+    wanted = Wanted(access.subject, part.size, access.recipients, tuple(locks), shares)
+    begun = asyncio.create_task(_begun(access, read, wanted, part, locks))
     try:
         return await asyncio.shield(begun)
     except asyncio.CancelledError:
@@ -77,19 +88,20 @@ async def count_elsewhere(access: Access, *, is_range: bool) -> None:
 
 
 async def _begun(
-    access: Access, read: Read, wanted: Wanted, length: int, locks: Mapping[UUID, str], *, is_range: bool
+    access: Access, read: Read, wanted: Wanted, part: Part, locks: Mapping[UUID, str]
 ) -> AsyncGenerator[bytes]:
-    counted = await _counted(access, wanted, length, is_range=is_range)
-    blocks = _given(access, read, counted, length, locks)
+    counted = await _counted(access, wanted, part)
+    blocks = _given(access, read, counted, part.length, locks)
     # Only a generator that has begun comes to its end when it is closed or dropped.
     await anext(blocks)
     return blocks
 
 
-async def _counted(access: Access, wanted: Wanted, length: int, *, is_range: bool) -> Counted | None:
+async def _counted(access: Access, wanted: Wanted, part: Part) -> Counted | None:
     """None where it could not be counted, and need not be."""
     try:
-        return await database_sync_to_async(counting.begin)(wanted, length, is_range=is_range)
+        begin = database_sync_to_async(counting.begin)
+        return await begin(wanted, part.length, is_range=part.is_range, start=part.start)
     except DATABASE_AWAY as error:
         if access.is_limited or wanted.files:
             raise

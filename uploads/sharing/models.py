@@ -26,8 +26,8 @@ class CountedDownload(models.Model):
     """A download by one recipient that was counted: for a day, further ranges of it are the same download.
 
     `subject` is the id of the file, or of the batch whose ZIP it is; `recipient` a digest; `given` bytes, with those
-    that are about to be. `files` are the ids of those files in the ZIP that have a limit of their own: they stay in it
-    for this download, also where it was the last that they allow.
+    that are about to be. `files` are those files in the ZIP that have a limit of their own, by their ids, each with how
+    much of it was given: they stay in it for this download, also where it was the last that they allow.
     """
 
     subject = models.UUIDField()

@@ -246,6 +246,7 @@ def most_held(log: str, gone: list[Gone]) -> int:
         order = 1 if kind == "let_go" else 2
         events.append((at, order, kind, int(values["worker"]), values["upload"], int(values["fence"])))
     held: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+    newest: dict[str, int] = {}
     most = 0
     for _at, _order, kind, worker, upload, fence in sorted(events):
         match kind:
@@ -253,10 +254,13 @@ def most_held(log: str, gone: list[Gone]) -> int:
                 held[worker].clear()
             case "let_go":
                 held[worker].discard((upload, fence))
-            case "held":
+            case "held" if fence > newest.get(upload, 0):
+                # Who had it before has lost it to another connection, and may not have heard of that.
+                for some in held.values():
+                    some.discard((upload, newest.get(upload, 0)))
                 held[worker].add((upload, fence))
-        # One that was taken over by another connection is one upload still.
-        most = max(most, len({upload for some in held.values() for upload, _fence in some}))
+                newest[upload] = fence
+        most = max(most, sum(map(len, held.values())))
     return most
 
 

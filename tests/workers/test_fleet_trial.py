@@ -19,19 +19,38 @@ def test_a_stopped_worker_holds_nothing_any_longer_before_a_lease_of_its_can_be_
     assert HELD_SECONDS <= LEASE_SECONDS - LEASE_SECONDS / RENEWALS_A_LEASE
 
 
-def test_the_logs_of_the_workers_tell_how_many_held_a_slot_at_once() -> None:
-    log = "\n".join(
+Line = tuple[int, str, str, int, int]
+
+
+def logged(*lines: Line) -> str:
+    """What workers would have said: second, kind, upload, fence and worker of each line."""
+    return "\n".join(
         f"2026-01-01T00:00:0{second}.000000Z [info ] slot_{kind} [x] fence={fence} upload={upload} worker={worker}"
-        for second, kind, upload, fence, worker in [
-            (0, "held", "a", 1, 10),
-            (1, "held", "b", 2, 20),
-            (2, "held", "a", 3, 20),  # taken over: one upload still
-            (2, "let_go", "a", 1, 10),
-            (5, "held", "c", 4, 10),
-            (5, "let_go", "a", 3, 20),  # at the same moment: it was let go before
-            (6, "held", "d", 5, 10),
-        ]
+        for second, kind, upload, fence, worker in lines
+    )
+
+
+def test_the_logs_of_the_workers_tell_how_many_held_a_slot_at_once() -> None:
+    log = logged(
+        (0, "held", "a", 1, 10),
+        (1, "held", "b", 2, 20),
+        (2, "held", "a", 3, 20),  # taken over: one upload still
+        (2, "let_go", "a", 1, 10),
+        (5, "held", "c", 4, 10),
+        (5, "let_go", "a", 3, 20),  # at the same moment: it was let go before
+        (6, "held", "d", 5, 10),
     )
     assert most_held(log, []) == 3
     beginning = 1767225600.0
     assert most_held(log, [Gone(20, beginning + 4)]) == 2, "a worker that was killed holds nothing any longer"
+
+
+def test_who_lost_a_slot_to_another_connection_and_has_not_heard_of_it_holds_none() -> None:
+    log = logged(
+        (0, "held", "a", 1, 10),
+        (1, "held", "a", 2, 20),
+        (2, "let_go", "a", 2, 20),
+        (3, "held", "b", 3, 20),
+        (4, "held", "a", 1, 10),  # read late what it was told before
+    )
+    assert most_held(log, []) == 1

@@ -74,7 +74,10 @@ class Hold:
     # --- for the keeper ---
 
     def take(self, standing: Standing) -> None:
-        """The store says so."""
+        """The store says so. A slot that is heard of after its own deadline may be another's by now, and is none."""
+        if isinstance(standing, Granted) and self._is_late():
+            self.let_lapse()
+            return
         had_a_slot, self.standing = isinstance(self.standing, Granted), standing
         self._note(standing.fence if isinstance(standing, Granted) else None)
         if had_a_slot != isinstance(standing, Granted):
@@ -94,6 +97,9 @@ class Hold:
         self._deadline = asyncio.get_running_loop().call_at(
             asked_at + self._patience, _let_lapse, weakref.WeakMethod(self.let_lapse)
         )
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and self._deadline.when() <= asyncio.get_running_loop().time()
 
     def let_lapse(self) -> None:
         """What was held is gone, or must be taken for gone: whoever relies on it stops."""

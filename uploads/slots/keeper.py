@@ -81,12 +81,13 @@ class SlotKeeper:
             )
             asked_at = asyncio.get_running_loop().time()
             try:
-                hold.take(await self.manager.acquire(Claim(upload_id, hold.owner, person, window)))
+                standing = await self.manager.acquire(Claim(upload_id, hold.owner, person, window))
             except asyncio.CancelledError:
                 with contextlib.suppress(SlotsUnavailableError):  # then it lapses
                     await hold.release()  # the store may have granted before it was heard
                 raise
             hold.renewed(asked_at)
+            hold.take(standing)
             self._holds.add(hold)
             return hold
         finally:

@@ -23,6 +23,7 @@ from uploads.slots.hold import Hold
 from uploads.slots.keeper import SlotKeeper, get_keeper
 from uploads.slots.manager import (
     Absent,
+    Claim,
     Granted,
     LeaseView,
     QueueFullError,
@@ -274,6 +275,24 @@ async def test_a_holder_stops_by_itself_before_its_lease_ends_when_the_store_can
     lease = await slots.find("f")
     assert isinstance(lease, LeaseView)
     assert lease.expires_in_seconds > 0
+
+
+async def test_a_grant_that_is_heard_after_its_own_deadline_is_none(
+    slots: SlotKeeper, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process was stopped between its question and the answer: the lease may be another's by now."""
+    acquire, loop = slots.manager.acquire, asyncio.get_running_loop()
+
+    async def heard_late(claim: Claim) -> Granted | Waiting:
+        answer, begun = await acquire(claim), loop.time()
+        await until(lambda: loop.time() > begun + LEASE / 2)
+        return answer
+
+    monkeypatch.setattr(slots.manager, "acquire", heard_late)
+    with capture_logs() as logs:
+        hold = await enter(slots, "f")
+    assert (hold.standing, hold.over, hold.lost.is_set()) == (Absent(), True, True)
+    assert "slot_held" not in [line["event"] for line in logs]
 
 
 async def test_a_database_that_does_not_answer_costs_nobody_the_slot(slots: SlotKeeper, stored: Stored) -> None:

@@ -87,7 +87,7 @@ SLOWEST_SHOWN = 15
 TOOLS = {
     "postgresql": lambda: machine.postgresql("initdb"),
     "redis": machine.redis_server,
-    "chromium": machine.chromium,
+    "chromium": machine.chromium_without_windows,
     # Few tests need these: without them they fail, and all others run.
     "rclone": machine.rclone,
     "nginx": machine.nginx,

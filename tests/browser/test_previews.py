@@ -4,13 +4,15 @@ import io
 import math
 import struct
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, expect
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
+from devtools import machine
 from devtools.server_process import ServerProcess
-from tests.browser.conftest import UploadPage, until
+from tests.browser.conftest import UploadPage, launched, until
 from tests.browser.looks import WIDTHS, look_at
 from tests.browser.network import Network
 
@@ -90,6 +92,13 @@ HOSTILE = [
     ("pdf.html", "text/html", b"%PDF-1.4\n" + HTML.encode()),
     ("script.pdf", "application/pdf", pdf(f'{HARM}; app.launchURL("javascript:{HARM.replace(chr(39), "")}", false)')),
 ]
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """The whole of it, which has a viewer for PDFs."""
+    with launched(playwright, machine.chromium()) as browser:
+        yield browser
 
 
 def sent(upload: UploadPage, files: list[tuple[str, str, bytes]]) -> dict[str, str]:

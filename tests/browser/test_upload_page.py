@@ -62,7 +62,8 @@ def test_of_twelve_files_five_run_at_once_and_all_arrive(
     open_page: OpenPage, make_file: MakeFile, server: ServerProcess
 ) -> None:
     upload = open_page()
-    files = [make_file(f"part {number:02}.bin", 12 * MIB + number) for number in range(12)]
+    files = [make_file(f"part {number:02}.bin", 4 * MIB + number) for number in range(12)]
+    upload.network.slow_down(16 * MIB)
     upload.choose(*files)
     most = 0
 
@@ -98,10 +99,10 @@ def test_files_beyond_those_running_show_their_place_or_that_they_wait_here(
 def test_a_paused_upload_gives_its_slot_up_and_goes_on_where_it_stopped(
     open_page: OpenPage, make_file: MakeFile, server: ServerProcess
 ) -> None:
-    upload, file = open_page(), make_file("long film.mkv", 24 * MIB)
-    upload.network.slow_down(2 * MIB)
+    upload, file = open_page(), make_file("long film.mkv", 12 * MIB)
+    upload.network.slow_down(MIB)
     upload.choose(file)
-    upload.wait_for_progress(file.name, 100)
+    upload.wait_for_progress(file.name, 200)
     upload.button("Pause long film.mkv").click()
     upload.expect_state(file.name, "paused")
     until(upload.page, lambda: running_now(server) == 0)
@@ -153,8 +154,8 @@ def test_uploads_survive_a_server_that_is_killed_and_started_again(
     open_page: OpenPage, make_file: MakeFile, server: ServerProcess
 ) -> None:
     upload = open_page()
-    files = [make_file("one.bin", 40 * MIB + 1), make_file("two.bin", 40 * MIB + 2)]
-    upload.network.slow_down(8 * MIB)
+    files = [make_file("one.bin", 16 * MIB + 1), make_file("two.bin", 16 * MIB + 2)]
+    upload.network.slow_down(3 * MIB)
     upload.choose(*files)
     for round_of_two in range(2):
         for file in files:
@@ -174,8 +175,8 @@ def test_uploads_survive_a_server_that_is_killed_and_started_again(
 def test_an_upload_comes_back_by_itself_when_the_server_does(
     open_page: OpenPage, make_file: MakeFile, server: ServerProcess
 ) -> None:
-    upload, file = open_page(), make_file("patient.bin", 24 * MIB)
-    upload.network.slow_down(8 * MIB)
+    upload, file = open_page(), make_file("patient.bin", 12 * MIB)
+    upload.network.slow_down(4 * MIB)
     upload.choose(file)
     upload.wait_for_progress(file.name, 100)
     server.stop()  # gracefully, as an operator would
@@ -187,8 +188,8 @@ def test_an_upload_comes_back_by_itself_when_the_server_does(
 
 
 def test_a_dead_network_is_survived(open_page: OpenPage, make_file: MakeFile) -> None:
-    upload, file = open_page(), make_file("train tunnel.bin", 24 * MIB)
-    upload.network.slow_down(8 * MIB)
+    upload, file = open_page(), make_file("train tunnel.bin", 12 * MIB)
+    upload.network.slow_down(4 * MIB)
     upload.choose(file)
     upload.wait_for_progress(file.name, 100)
     upload.network.cut()
@@ -201,9 +202,9 @@ def test_a_dead_network_is_survived(open_page: OpenPage, make_file: MakeFile) ->
 
 
 def test_a_network_that_dies_without_a_word_is_noticed(open_page: OpenPage, make_file: MakeFile) -> None:
-    upload, file = open_page(), make_file("closed laptop.bin", 24 * MIB)
+    upload, file = open_page(), make_file("closed laptop.bin", 12 * MIB)
     upload.page.clock.install()
-    upload.network.slow_down(8 * MIB)
+    upload.network.slow_down(4 * MIB)
     upload.choose(file)
     upload.page.clock.run_for(1000)
     upload.wait_for_progress(file.name, 50)
@@ -218,8 +219,8 @@ def test_a_network_that_dies_without_a_word_is_noticed(open_page: OpenPage, make
 
 
 def test_after_a_reload_the_same_file_goes_on_where_it_stopped(open_page: OpenPage, make_file: MakeFile) -> None:
-    upload, file = open_page(), make_file("reloaded.bin", 24 * MIB)
-    upload.network.slow_down(4 * MIB)
+    upload, file = open_page(), make_file("reloaded.bin", 12 * MIB)
+    upload.network.slow_down(2 * MIB)
     upload.choose(file)
     upload.wait_for_progress(file.name, 300)
     upload.page.on("dialog", lambda dialog: dialog.accept())  # "leave the page?"
@@ -256,7 +257,7 @@ def test_an_unfinished_file_chosen_in_the_first_moment_goes_on_too(open_page: Op
 
 
 def test_leaving_the_page_while_uploads_run_asks_first(open_page: OpenPage, make_file: MakeFile) -> None:
-    upload, file = open_page(), make_file("hasty.bin", 24 * MIB)
+    upload, file = open_page(), make_file("hasty.bin", 8 * MIB)
     upload.network.slow_down(MIB)
     with upload.page.expect_file_chooser() as chooser:
         upload.button("Choose files").click()  # browsers ask only where somebody has done something on the page

@@ -41,7 +41,8 @@ async def listen(heard: Callable[[str, int | None], None], ready: Callable[[], N
         ready()
         while True:
             message = await layer.receive(channel)
-            heard(message["upload_id"], message["epoch"])
+            # Of another release, perhaps: what it lacks is found by the poll.
+            heard(str(message.get("upload_id")), message.get("epoch"))
     finally:
         with suppress(*LAYER_ERRORS):
             await layer.group_discard(GROUP, channel)

@@ -79,7 +79,7 @@ class Hints:
         try:
             await layer.group_add(_group(self._worker), channel)
             while True:
-                self._heard((await layer.receive(channel))["uploads"])
+                self._heard((await layer.receive(channel)).get("uploads", ()))
         finally:
             with contextlib.suppress(*LAYER_ERRORS):
                 await layer.group_discard(_group(self._worker), channel)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
 
 from quotas.rules import address_person
 from uploads import announcing, hints, services
@@ -69,6 +70,16 @@ async def ended(key: str) -> None:
 async def taken_over(key: str) -> None:
     """As a connection on another worker begins, whose hint was lost."""
     assert await sync_to_async(services.begin_upload)(await StoredFile.objects.aget(pk=key))
+
+
+async def test_a_message_of_another_release_keeps_nobody_from_hearing_the_next(connected: Connected) -> None:
+    watch = changes._watch
+    for other in ({}, {"upload_id": 7}, {"upload_id": None, "epoch": "x"}):
+        await get_channel_layer().group_send(hints.GROUP, {"type": "upload.changed", **other})
+    await services.cancel(connected.session.upload_id, "admin")
+    assert await connected.over() == ["cancelled"]
+    assert watch is not None
+    assert not any(task.done() and not task.cancelled() and task.exception() for task in watch._tasks)
 
 
 @pytest.mark.parametrize(("change", "code"), [(ended, "gone"), (taken_over, "superseded")])

@@ -148,6 +148,25 @@ async def check(account_id: int, pool: "Pool | None" = None) -> TroubleError | N
     return None
 
 
+async def another_owner(account: DriveAccount, values: Mapping[str, Any]) -> str:
+    """Whose Drive these credentials lead to, where that is not the one in which files of the account lie; else "".
+
+    Files on a shared drive belong to that, whoever stored them. Raises `TroubleError` where Google does not tell.
+    """
+    from uploads.storage.gdrive import health
+    from uploads.storage.gdrive.credentials import TokenMaker
+
+    if (
+        not account.identity
+        or account.drive_id
+        or not await DriveUpload.objects.filter(account_id=account.pk).aexists()
+    ):
+        return ""
+    maker = TokenMaker(account.kind, seal(json.dumps(dict(values))), settings.GDRIVE_TOKEN_URL)
+    found = await health.bounded(account, await maker.token(), settings.GDRIVE_API_ROOT)
+    return found.identity if found.identity != account.identity else ""
+
+
 # What `keep_credentials` and `begin_anew` change. Nothing else of a row is saved with them: workers count beside.
 FORGOTTEN = (
     "checked_at",

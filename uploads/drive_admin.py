@@ -3,6 +3,7 @@
 There only while files go to Drive (`STORAGE=gdrive`). What is secret is written and never shown.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -54,6 +55,11 @@ CIRCUIT_TONES = {State.CLOSED: "completed", State.OPEN: "failed", State.HALF_OPE
 TRIED_AGAIN = _("tried again at %(moment)s UTC")
 WORKS = _("The account “%(account)s” works.")
 TROUBLE = _("The account “%(account)s” is in trouble: %(sentence)s (%(cause)s)")
+
+OTHERS = _(
+    "The files of “%(account)s” lie with %(old)s, and this is the Drive of %(new)s: nothing was changed. Connect it "
+    "with %(old)s, or add an account of its own for %(new)s."
+)
 
 
 def when(shown: Shown) -> str:
@@ -291,6 +297,10 @@ class DriveAccountAdmin(admin.ModelAdmin):
         except TroubleError as error:
             messages.error(request, str(troubles.SENTENCES[error.code]))
             return HttpResponseRedirect(reverse(f"{self.admin_site.name}:uploads_driveaccount_changelist"))
+        with suppress(TroubleError):  # it is asked again below, and told then
+            if other := async_to_sync(drive_accounts.another_owner)(account, credentials):
+                messages.error(request, OTHERS % {"account": account, "old": account.identity, "new": other})
+                return HttpResponseRedirect(self._page(account))
         drive_accounts.keep_credentials(account, credentials)
         account.save(update_fields=drive_accounts.CREDENTIALS)
         self.log_change(request, account, str(_("Connected with Google.")))

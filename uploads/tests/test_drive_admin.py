@@ -320,9 +320,11 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def at_google(drive: EmulatorProcess, asked: dict[str, str], answer: str = "allow") -> dict[str, str]:
+def at_google(
+    drive: EmulatorProcess, asked: dict[str, str], answer: str = "allow", email: str = "films@example.org"
+) -> dict[str, str]:
     """What a person comes back with who answers the page."""
-    form = {**asked, "email": "films@example.org", "answer": answer}
+    form = {**asked, "email": email, "answer": answer}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
     try:
         opener.open(f"{drive.url}/o/oauth2/v2/auth", urllib.parse.urlencode(form).encode(), timeout=10)
@@ -357,6 +359,23 @@ def test_who_allows_it_comes_back_with_an_account_that_works(
     assert KEPT not in admin.session
     again = back(admin, came)
     assert "belongs to no walk that you began here" in text_of(again), "an answer is good once"
+
+
+def test_an_account_that_has_files_is_not_connected_with_the_drive_of_somebody_else(
+    admin: Client, account: DriveAccount, drive: EmulatorProcess
+) -> None:
+    back(admin, at_google(drive, out(admin, account)))
+    account.refresh_from_db()
+    before = account.sealed_credentials
+    DriveUpload.objects.create(key=uuid.uuid4(), account_id=account.pk, file_id="there", saved_at=timezone.now())
+    answer = back(admin, at_google(drive, out(admin, account), email="other@example.org"))
+    assert "lie with films@example.org, and this is the Drive of other@example.org" in text_of(answer)
+    account.refresh_from_db()
+    assert (account.sealed_credentials, account.identity) == (before, "films@example.org")
+    answer = back(admin, at_google(drive, out(admin, account)))
+    assert "The account “films” works." in text_of(answer)
+    account.refresh_from_db()
+    assert account.sealed_credentials != before
 
 
 def test_a_folder_of_others_needs_all_of_drive(admin: Client, account: DriveAccount) -> None:

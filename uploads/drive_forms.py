@@ -51,11 +51,11 @@ class DriveAccountForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.stored: dict[str, Any] = {}
         if self.instance.pk:
-            for name in ("client_secret", "key_file"):
-                self.fields[name].help_text = KEPT
             with contextlib.suppress(TroubleError):  # none, or none that can be read: all have to be entered
                 self.stored = dict(client_of(self.instance.sealed_credentials))
             self.fields["client_id"].initial = self.stored.get("client_id", "")
+            for name in ("client_secret", "key_file") if self.stored else ():
+                self.fields[name].help_text = KEPT
 
     def clean_folder_id(self) -> str:
         text = str(self.cleaned_data["folder_id"]).strip()

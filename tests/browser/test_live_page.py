@@ -1,11 +1,14 @@
 """The admin's live page and the pages of files, in a real browser, while somebody really uploads."""
 
+import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, WebSocketRoute, expect
 
 from devtools.server_process import ServerProcess
 from tests.browser.conftest import MIB, UploadPage
@@ -100,6 +103,36 @@ def test_the_page_says_when_its_numbers_are_old_and_comes_back_by_itself(
     expect(live.status).to_have_text(re.compile(r"Connection lost; the numbers are from \d+ s ago\."))
     server.start()
     expect(live.status).to_have_text("Live")
+
+
+def test_the_page_calls_nothing_empty_or_working_that_is_not_known_to_be(
+    server: ServerProcess, new_context: Callable[..., BrowserContext]
+) -> None:
+    page = new_context().new_page()
+    told: dict[str, Any] = {}
+
+    def play(socket: WebSocketRoute) -> None:
+        def change(text: str | bytes) -> None:
+            message = json.loads(text)
+            if "slots" in message:
+                message |= told
+            socket.send(json.dumps(message))
+
+        socket.connect_to_server().on_message(change)
+
+    page.route_web_socket("**/ws_api/**", play)
+    live = LivePage(page, server.url).open()
+    expect(page.locator("#ddx-none-queued")).to_have_text("Nobody waits.")
+    until = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
+    told["slots"] = {"known": False, "used": 0, "total": 0, "per_person": 0, "backend": ""}
+    told["accounts"] = [{"name": "films", "words": "day spent", "works": False, "until": until}]
+    for empty in ("#ddx-none-running", "#ddx-none-queued"):
+        expect(page.locator(empty)).to_have_text("The slot store cannot be reached.")
+    expect(page.locator("#ddx-waiting .ddx-figure")).to_have_text("?")
+    expect(page.locator("#ddx-storage .ddx-figure")).to_have_text("waiting")
+    told.clear()
+    expect(page.locator("#ddx-none-queued")).to_have_text("Nobody waits.")
+    expect(live.page.locator("#ddx-storage .ddx-figure")).to_have_text("working")
 
 
 def test_whoever_signs_out_in_another_tab_is_told(

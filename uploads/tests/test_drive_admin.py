@@ -241,7 +241,9 @@ def test_the_list_tells_how_each_account_stands(admin: Client, drive: EmulatorPr
     assert "True cause: 503 backendError" in shown
 
 
-def test_who_adds_an_account_reads_the_address_for_the_client_and_nothing_of_stored_secrets(admin: Client) -> None:
+def test_who_adds_an_account_reads_the_address_for_the_client_and_nothing_of_stored_secrets(
+    admin: Client, settings: Any
+) -> None:
     kept = "empty keeps the one that is stored"
     shown = text_of(admin.get(reverse(ADD)))
     assert f"exactly this authorised redirect URI: {BACK}" in shown
@@ -250,6 +252,9 @@ def test_who_adds_an_account_reads_the_address_for_the_client_and_nothing_of_sto
     assert f"exactly this authorised redirect URI: {BACK}" in shown
     assert kept in shown
     assert BACK not in text_of(admin.get(page(service_account())))
+    unreadable = oauth_account("sealed with another key")
+    settings.SECRETS_KEYS = ["another key"]
+    assert kept not in text_of(admin.get(page(unreadable)))
 
 
 def test_the_list_tells_how_drive_as_a_whole_stands(admin: Client) -> None:

@@ -115,7 +115,8 @@ function paintTiles({ slots, memory, buffers, today, storage, accounts, drive, w
       : gettext("The slot store cannot be reached."),
     slots.total ? (100 * slots.used) / slots.total : 0,
   );
-  tile("ddx-waiting", count(waiting), waiting ? gettext("in the line") : gettext("Nobody waits."));
+  const line = waiting ? gettext("in the line") : gettext("Nobody waits.");
+  tile("ddx-waiting", slots.known ? count(waiting) : "?", slots.known ? line : "");
   const node = tile(
     "ddx-memory",
     percent(memory.percent),
@@ -158,9 +159,11 @@ function paintTiles({ slots, memory, buffers, today, storage, accounts, drive, w
       rate: percent(today.failure_rate_percent),
     })}`,
   );
+  const isOut = accounts.length > 0 && accounts.every((/** @type {any} */ account) => !account.works && account.until);
+  const works = isOut ? gettext("waiting") : gettext("working");
   const stored = tile(
     "ddx-storage",
-    storage.ok ? gettext("working") : gettext("failing"),
+    storage.ok ? works : gettext("failing"),
     storage.ok ? storage.name : storage.detail,
   );
   stored.classList.toggle("ddx-bad", !storage.ok);
@@ -197,6 +200,14 @@ function paintAlerts(found) {
   alerts.replaceChildren(...found.map((alert) => element("li", { "data-code": alert.code }, alert.sentence)));
 }
 
+/** What stands in place of an empty table: nobody, or nobody knows. @param {string} id @param {any[]} rows @param {boolean} known */
+function paintNone(id, rows, known) {
+  const none = find(id, HTMLElement);
+  none.dataset.nobody ??= none.textContent ?? "";
+  none.hidden = rows.length > 0;
+  setText(none, known ? none.dataset.nobody : gettext("The slot store cannot be reached."));
+}
+
 /** @param {any} snapshot */
 function paint(snapshot) {
   paintAlerts(snapshot.alerts);
@@ -204,9 +215,9 @@ function paint(snapshot) {
   running.show(snapshot.running);
   queued.show(snapshot.queued);
   find("#ddx-running", HTMLElement).hidden = !snapshot.running.length;
-  find("#ddx-none-running", HTMLElement).hidden = snapshot.running.length > 0;
+  paintNone("#ddx-none-running", snapshot.running, snapshot.slots.known);
   find("#ddx-queued", HTMLElement).hidden = !snapshot.queued.length;
-  find("#ddx-none-queued", HTMLElement).hidden = snapshot.queued.length > 0;
+  paintNone("#ddx-none-queued", snapshot.queued, snapshot.slots.known);
   const more = snapshot.queued_in_all - snapshot.queued.length;
   const rest = find("#ddx-more-queued", HTMLElement);
   rest.hidden = !more;

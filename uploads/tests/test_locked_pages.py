@@ -103,6 +103,9 @@ def test_a_file_with_a_password_of_its_own_is_locked_inside_of_an_open_batch(cli
     assert "plan" not in text
     assert "Download what is here as ZIP" in text
     assert "1 file · 1000 B</p>" in text
+    assert text.count(">Download</a>") == 1
+    own = batch.files.get(filename="plan.pdf").pk
+    assert f'href="/f/{own}" aria-label="Unlock: A file with a password of its own">Unlock</a>' in text
     give(client, f"/f/{batch.files.get(filename='plan.pdf').pk}")
     text = client.get(f"/b/{batch.pk}").content.decode()
     assert "plan.pdf" in text

@@ -122,7 +122,7 @@ def test_the_sender_changes_limits_later_and_withdraws_the_link(
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
     lock.click()
-    dialog.get_by_role("button", name="Let the link work again").click()
+    dialog.get_by_role("button", name="Restore the link").click()
     expect(dialog).to_be_hidden()
     other.reload()
     expect(other.get_by_role("heading", level=1)).to_have_text(TEXT["name"])

@@ -9,6 +9,9 @@ import { filesInWords } from "./words.js";
 
 /** @typedef {import("./my-files.js").Item} Item */
 
+/** Of the file's name; its own line has all of it. */
+const MOST_LETTERS = 40;
+
 export class BatchLine {
   /** Those of its files that are in the list. @type {Item[]} */
   items = [];
@@ -44,7 +47,7 @@ export class BatchLine {
   get name() {
     const [first] = this.items;
     if (first.batch_title) return readableName(first.batch_title);
-    const values = { name: readableName(first.filename), n: formatCount(this.items.length - 1) };
+    const values = { name: shortened(readableName(first.filename)), n: formatCount(this.items.length - 1) };
     if (!this.isWhole) return fill(gettext("%(name)s and more"), values);
     const files = filesInWords(this.items.length);
     if (this.items.length === 1) return fill(gettext("%(files)s: %(name)s"), { ...values, files });
@@ -56,6 +59,12 @@ export class BatchLine {
     this.isWhole = isWhole;
     setText(this.#name, this.name);
   }
+}
+
+/** @param {string} name */
+function shortened(name) {
+  const letters = Array.from(name);
+  return letters.length > MOST_LETTERS ? `${letters.slice(0, MOST_LETTERS).join("")}…` : name;
 }
 
 /** @param {Item} item */

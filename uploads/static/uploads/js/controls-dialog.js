@@ -75,7 +75,7 @@ export function changeControls(subject) {
     }
 
     const withdraw = controls.revoked
-      ? button(gettext("Let the link work again"), "button", () =>
+      ? button(gettext("Restore the link"), "button", () =>
           tell({ revoked: false }, fill(gettext("The link of %(name)s works again."), { name })),
         )
       : button(gettext("Withdraw the link"), "button button-danger", () =>
@@ -154,8 +154,8 @@ function countsInWords({ downloads }) {
 /** @param {Controls} controls */
 const linkInWords = ({ revoked }) =>
   revoked
-    ? gettext("You have withdrawn this link: nobody else can open it until you let it work again.")
-    : gettext("A link that you withdraw opens for nobody else. What was sent is kept, and you can let the link work again.");
+    ? gettext("You have withdrawn this link: nobody else can open it until you restore it.")
+    : gettext("A link that you withdraw opens for nobody else. What was sent is kept, and you can restore the link.");
 
 // --- Parts ---
 

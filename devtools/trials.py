@@ -5,8 +5,9 @@ on SQLite and on PostgreSQL; then long outages, each on a server of its own, sid
 on the upload socket, held against a model; then as many ZIPs and as many files whose download breaks again and again;
 then as many uploads to Google Drive with its faults mixed by chance, as many kills in the middle of one, and as many
 downloads from there that break; then a crowd on several workers while those, Redis and PostgreSQL are killed and
-stopped, on local disk and on Drive; then one large file through the page in a browser to Drive, read back by rclone.
-SERVER is passed on. The same code runs in the tests with smaller numbers.
+stopped, on local disk and on Drive, where as many workers are killed in mid-file before; then one large file through
+the page in a browser to Drive, read back by rclone. SERVER is passed on. The same code runs in the tests with smaller
+numbers.
 """
 
 import asyncio
@@ -24,7 +25,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from devtools import blows, download_trials, drive_trials, fleet_trials, page_to_drive, wire_model, zip_trials
+from devtools import (
+    blows,
+    download_trials,
+    drive_trials,
+    fleet_trials,
+    page_to_drive,
+    wire_model,
+    worker_kills,
+    zip_trials,
+)
 from devtools.blows import KINDS, Blow, CutClient, Field
 from devtools.client import Batch, PatternSource, Upload, sha256_of
 from devtools.drive_site import Site
@@ -315,6 +325,11 @@ def main() -> int:
                 crowd = asyncio.run(fleet_trials.run(fleet, seed))
                 print(f"a crowd on {fleet.size.workers} workers came to its end, all equal: {crowd}", flush=True)
             with fleet_trials.fleet_of(Path(data, "drive-fleet"), fleet_trials.ON_DRIVE, on_drive=True) as fleet:
+                killed_workers = asyncio.run(worker_kills.run(fleet, trials, seed))
+                print(
+                    f"{killed_workers.kills} workers killed in mid-file on Drive, all equal: {killed_workers}",
+                    flush=True,
+                )
                 crowd = asyncio.run(fleet_trials.run(fleet, seed))
                 print(f"a crowd on {fleet.size.workers} workers with Drive, all equal: {crowd}", flush=True)
             journey = page_to_drive.run(Path(data, "page"), page_to_drive.LARGE_BYTES, seed)

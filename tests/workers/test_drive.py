@@ -1,7 +1,6 @@
-"""Uploads to Google Drive over two workers: what one leaves in the middle the other goes on with, from the rows."""
+"""An upload to Google Drive over two workers, of which one is stopped; killed ones are in test_fleet_trial.py."""
 
 import asyncio
-import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from devtools.client import Client, PatternSource, Upload, sha256_of
 from devtools.emulator_process import EmulatorProcess
 from devtools.server_process import ServerProcess, prepare
-from tests.test_drive_loss import LONGEST_CHUNK, MIB, Progress
+from tests.test_drive_loss import MIB, Progress
 from tests.workers.conftest import MakeCrew
 from tests.workers.crew import LEASE_SECONDS, Crew, at
 from tests.workers.test_two_workers import until_slots
@@ -57,13 +56,6 @@ async def there(steady: ServerProcess) -> AsyncIterator[Client]:
         yield client
 
 
-def kept_of(crew: Crew, upload: Upload) -> tuple[int, int]:
-    """The checkpoint that the row has: how much is hashed, and how much Drive said that it has."""
-    query = 'SELECT hashed_bytes, "offset" FROM uploads_driveupload WHERE key = %s'
-    [(hashed, accepted)] = crew.rows(query, upload.file_id)
-    return hashed, accepted
-
-
 def on_drive(drive: EmulatorProcess, upload: Upload) -> list[dict[str, Any]]:
     return drive.files(f"appProperties has {{ key='key' and value='{upload.file_id}' }}")
 
@@ -81,30 +73,6 @@ async def is_there_once(
     async with asyncio.timeout(3 * LEASE_SECONDS):
         await until_slots(there, 0, 0)
     assert crew.rows("SELECT holder FROM uploads_driveupload WHERE key = %s", upload.file_id) == [("",)]
-
-
-async def test_a_file_whose_worker_is_killed_goes_on_at_another_from_the_last_checkpoint(
-    drive: EmulatorProcess, crew: Crew, victim: ServerProcess, steady: ServerProcess, there: Client
-) -> None:
-    drive.add_fault("slow", rate=12 * MIB, times=-1)
-    source = PatternSource(24 * MIB + 5, seed=11)
-    async with Client(victim.url) as here:
-        upload, progress = await here.initiate("film.mkv", source.size), Progress()
-        sending = asyncio.create_task(here.send(upload, source, on_message=progress))
-        await progress.received(9 * MIB + random.Random(11).randrange(6 * MIB))
-        victim.kill()
-        sending.cancel()
-        await asyncio.wait({sending})
-    hashed, accepted = kept_of(crew, upload)
-    assert hashed > 0
-    elsewhere = at(steady, upload)
-    success = await there.send(elsewhere, source)
-    assert success["receipt"]["server"]["sha256"] == success["receipt"]["storage"]["sha256"] == sha256_of(source)
-    [ready] = elsewhere.of_type("ready")
-    assert min(hashed, accepted) <= ready["offset"]
-    assert hashed - ready["offset"] <= LONGEST_CHUNK, "sent again beyond what came since the checkpoint"
-    victim.restart()
-    await is_there_once(drive, crew, victim, there, upload, sha256_of(source))
 
 
 async def test_a_worker_that_is_stopped_in_mid_chunk_loses_its_file_to_another_and_harms_it_no_more(

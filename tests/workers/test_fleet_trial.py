@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devtools import fleet_trials
+from devtools import fleet_trials, worker_kills
 from devtools.fleet_trials import HELD_SECONDS, LEASE_SECONDS, SHORT, Gone, most_held
 from uploads.slots.keeper import RENEWALS_A_LEASE
 
@@ -13,6 +13,15 @@ async def test_a_crowd_survives_what_befalls_workers_redis_and_postgresql(tmp_pa
     assert totals.tally.equal + totals.tally.cancelled == SHORT.uploads
     assert min(totals.blows[kind] for kind in fleet.blows()) > 0
     assert totals.samples > 0
+
+
+async def test_a_worker_killed_anywhere_in_a_file_to_drive_is_followed_by_another(tmp_path: Path) -> None:
+    with fleet_trials.fleet_of(tmp_path / "fleet", SHORT, on_drive=True) as fleet:
+        totals = await worker_kills.run(fleet, times=2, seed=4)
+        assert fleet.drive
+        assert fleet.drive.open_sessions() == 0
+    assert (totals.kills, totals.files) == (2, 2)
+    assert totals.sent_again
 
 
 def test_a_stopped_worker_holds_nothing_any_longer_before_a_lease_of_its_can_be_anothers() -> None:

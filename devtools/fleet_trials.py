@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -136,6 +137,7 @@ class Fleet:
         self.server = ServerProcess(folder, self.environment)
         self.server.start()
         self.gone: list[Gone] = []
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blows")
 
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.server.pid).children()
@@ -150,6 +152,7 @@ class Fleet:
         return done.stdout.strip()
 
     def end(self) -> None:
+        self._threads.shutdown()
         for part in (self.server, self.redis, self.postgres, self.drive):
             if part is not None:
                 part.stop()
@@ -184,12 +187,16 @@ class Fleet:
     async def kill_redis(self, random_: random.Random) -> None:
         self.redis.kill()
         await asyncio.sleep(random_.uniform(0, 2))
-        await asyncio.to_thread(self.redis.revive)
+        await self._apart(self.redis.revive)
 
     async def restart_postgresql(self, random_: random.Random) -> None:
-        await asyncio.to_thread(self.postgres.halt)
+        await self._apart(self.postgres.halt)
         await asyncio.sleep(random_.uniform(0, 2))
-        await asyncio.to_thread(self.postgres.revive)
+        await self._apart(self.postgres.revive)
+
+    async def _apart(self, work: Callable[[], object]) -> None:
+        """In a thread that the crowd's digests, which take minutes, cannot keep waiting."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def blows(self) -> dict[str, Callable[[random.Random], Awaitable[None]]]:
         return {

@@ -95,6 +95,11 @@ def test_another_machine_is_not_loaded_by_accident(words: list[str], capsys: pyt
     assert capsys.readouterr().err
 
 
+def test_where_nobody_answers_it_says_why_and_does_not_try_to_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:9"]) == 2
+    assert "http://127.0.0.1:9 does not answer: [Errno 111]" in capsys.readouterr().err
+
+
 def test_the_same_seed_makes_the_same_people_and_each_upload_comes_once() -> None:
     options = Options("", uploads=1003, people=300)
     everybody = list(plan.people(options))

@@ -11,6 +11,8 @@ import secrets
 import socket
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from devtools.load.sender import Sender
 from devtools.load.tally import Tally, in_words
 
 SAID_EVERY_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 
 
 def is_loopback(url: str) -> bool:
@@ -26,6 +29,18 @@ def is_loopback(url: str) -> bool:
     parts = urlsplit(url)
     found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
     return all(ipaddress.ip_address(address[4][0]).is_loopback for address in found)
+
+
+def why_silent(url: str) -> str:
+    """Why nobody answers there, or "" where somebody does. What time does not mend would be tried to the end."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        direct.open(f"{url}/healthz", timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:
+        return ""
+    except OSError as error:
+        return str(getattr(error, "reason", error))
+    return ""
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -97,6 +112,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     if not local and not chosen.forwarded:
         print("From elsewhere people differ by --forwarded alone, and TRUSTED_PROXIES must name you.", file=sys.stderr)
+        return 2
+    if reason := why_silent(chosen.url):
+        print(f"{chosen.url} does not answer: {reason}", file=sys.stderr)
         return 2
     _soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -52,6 +52,14 @@ def used(row: DriveAccount, now: datetime = NOON) -> tuple[int, int]:
 # --- alone ---
 
 
+def test_an_upload_that_is_still_there_keeps_what_it_reserved_and_counts_nothing() -> None:
+    one = account()
+    _choice, booking = ledger.choose(60, NOON)
+    ledger.count(one.pk, booking, 0, NOON + timedelta(seconds=100))
+    assert used(one, NOON + timedelta(seconds=200)) == (0, 60)
+    assert not DriveHour.objects.exists()
+
+
 def test_a_reservation_turns_into_use_as_bytes_are_stored() -> None:
     one = account(room_bytes=1000)
     choice, booking = ledger.choose(60, NOON)

@@ -45,7 +45,8 @@ def book(account_id: int, size: int, now: datetime) -> int | None:
 def count(account_id: int, booking: int | None, length: int, now: datetime) -> None:
     """`length` bytes were stored: they count for a day, and no longer as reserved. 0: the upload is still there."""
     if not length:
-        DriveBooking.objects.filter(pk=booking).update(until=now + BOOKED_FOR)
+        if booking is not None:
+            DriveBooking.objects.filter(pk=booking).update(until=now + BOOKED_FOR)
         return
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     with transaction.atomic():

@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
+from uploads import links
 from uploads.delays import try_again_in
 from uploads.errors import Gone, Locked, NotFound, StorageUnavailable, UploadError, WrongState
 from uploads.problems import PageForPeople, from_exception
@@ -16,7 +17,7 @@ LEAST_SECONDS = 5
 
 def answer(request: HttpRequest, error: Exception, page: str) -> HttpResponseBase | None:
     """The answer to a person in place of this error, who can go on at `page`; None where it is to be raised."""
-    if request.headers.get("Sec-Fetch-Mode") != "navigate":
+    if not links.is_followed(request):
         return None
     refusal = from_exception(error)
     if isinstance(refusal, SAID_BY_ITS_PAGE):

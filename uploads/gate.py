@@ -127,7 +127,7 @@ def _is_call(request: HttpRequest) -> bool:
 def _answer(request: HttpRequest, error: UploadError) -> HttpResponseBase:
     if not _is_call(request):
         return _page(request, error)
-    if request.headers.get("Sec-Fetch-Mode") == "navigate" and (page := links.page_of_download(request.path)):
+    if links.is_followed(request) and (page := links.page_of_download(request.path)):
         # A person followed a link: the page of what they wanted has the same refusal in words.
         return HttpResponseRedirect(page)
     return problem(error)

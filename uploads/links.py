@@ -61,6 +61,15 @@ def page_of_download(path: str) -> str | None:
         return None
 
 
+def is_followed(request: HttpRequest) -> bool:
+    """Does a person follow a link, who is to be told in words? Programs and scripts of pages get a problem.
+
+    A browser says so itself only where the connection is safe; without, what it would like best tells.
+    """
+    mode = request.headers.get("Sec-Fetch-Mode")
+    return mode == "navigate" if mode else "text/html" in request.headers.get("Accept", "")
+
+
 def origin_of_request(request: HttpRequest) -> str:
     return f"{request.scheme}://{request.get_host()}"
 

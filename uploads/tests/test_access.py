@@ -62,10 +62,19 @@ async def test_a_locked_file_gives_a_stranger_no_byte_and_says_what_is_missing(a
     assert await counts(file) == 0
 
 
-async def test_a_person_who_follows_the_link_of_a_locked_file_gets_its_page(async_client: AsyncClient) -> None:
-    file = await whole_file(password_hash=hashed())
-    answer = await async_client.get(links.download_path(file.pk), headers={"sec-fetch-mode": "navigate"})
-    assert (answer.status_code, answer["Location"]) == (302, links.share_path(file.pk))
+HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-mode": "navigate"}, {"accept": HTML}])
+async def test_a_person_who_follows_the_link_of_a_locked_file_gets_its_page(
+    async_client: AsyncClient, headers: dict[str, str]
+) -> None:
+    """Without TLS no browser says that it navigates."""
+    path = links.download_path((await whole_file(password_hash=hashed())).pk)
+    answer = await async_client.get(path, headers=headers)
+    assert (answer.status_code, answer["Location"]) == (302, links.page_of_download(path))
+    for program in ({"accept": "*/*"}, {"accept": HTML, "sec-fetch-mode": "cors"}):
+        assert (await async_client.get(path, headers=program)).json()["code"] == "unauthorized"
 
 
 async def test_an_unlocking_opens_what_it_was_made_for_until_the_password_changes(async_client: AsyncClient) -> None:

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from directdrivex.frame_budget import FrameBudgets
 from directdrivex.outgoing import BrokenOffError
 from directdrivex.unread import unacknowledged
-from uploads.delivery.lasting import UNREAD
+from uploads.delivery.lasting import UNREAD, UNSENT
 
 CLOSE_SECONDS = 10  # wire.md: after its close the server reads and drops this long
 DEAD_PEER_MILLISECONDS = 40_000
@@ -117,9 +117,14 @@ class Request(WebRequest):
         """How many bytes of the answer the peer has not taken yet."""
         if self.finished or self.channel is None:
             return 0
+        return self.unsent() + unacknowledged(self.channel.transport.getHandle())
+
+    def unsent(self) -> int:
+        """Those of them that the system has not been given."""
+        if self.finished or self.channel is None:
+            return 0
         transport = self.channel.transport
-        waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-        return int(waiting) + unacknowledged(transport.getHandle())
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
     def finish(self) -> None:
         self._close_outlet()
@@ -260,7 +265,7 @@ class DaphneServer(Server):
         scope.setdefault("asgi", {"version": "3.0"})
         scope["root_path"] = ""  # daphne believes a header of the client's
         if not is_socket:
-            scope[UNREAD] = protocol.unread
+            scope[UNREAD], scope[UNSENT] = protocol.unread, protocol.unsent
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         running = running if is_socket else self._served(running, protocol)
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from directdrivex.outgoing import BrokenOffError
 from directdrivex.unread import unacknowledged
-from uploads.delivery.lasting import UNREAD
+from uploads.delivery.lasting import UNREAD, UNSENT
 
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a further request, to the end of its headers
 BODY_SECONDS = 120.0  # from there to the end of its body, which is 2 MiB at most
@@ -34,7 +34,7 @@ class PatientHTTP(H11Protocol):
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         cycle = self.cycle
-        scope[UNREAD] = self._unread
+        scope[UNREAD], scope[UNSENT] = self._unread, self._unsent
         try:
             await self._application(scope, receive, send)
         except BaseException as error:
@@ -47,7 +47,11 @@ class PatientHTTP(H11Protocol):
     def _unread(self) -> int:
         if self.transport.is_closing():
             return 0
-        return int(self.transport.get_write_buffer_size()) + unacknowledged(self.transport.get_extra_info("socket"))
+        return self._unsent() + unacknowledged(self.transport.get_extra_info("socket"))
+
+    def _unsent(self) -> int:
+        """What the system has it sends, also when the connection is cut."""
+        return 0 if self.transport.is_closing() else int(self.transport.get_write_buffer_size())
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

@@ -91,12 +91,12 @@ class Handler(ASGIHandler):
 
 def _in_time(send: Send, reader: Reader | None) -> Send:
     async def sent(message: Message) -> None:
-        await pace.turn()
         if reader:
-            reader.begin()
+            reader.begin(len(message.get("body", b"")))
+        await pace.turn()
         async with asyncio.timeout(STUCK_SECONDS):
             await send(message)
         if reader:
-            reader.end(len(message.get("body", b"")))
+            reader.end()
 
     return sent

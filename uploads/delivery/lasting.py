@@ -11,6 +11,7 @@ from typing import Any
 HELD = "directdrivex.held"
 TURN = "directdrivex.turn"  # ends the request's turn (`directdrivex/turns.py`) early, with a rest; may be called again
 UNREAD = "directdrivex.unread"  # tells how many bytes the client has not taken yet; not every server knows
+UNSENT = "directdrivex.unsent"  # and of those, how many would never leave if its connection was cut now
 READER = "directdrivex.reader"  # the `Reader` of an answer that may have to give way to others
 
 

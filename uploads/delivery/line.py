@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from uploads.delivery.lasting import READER, UNREAD, held_by
+from uploads.delivery.lasting import READER, UNREAD, UNSENT, held_by
 from uploads.delivery.reader import Reader
 from uploads.errors import RateLimited
 from uploads.turns import Turns
@@ -66,7 +66,7 @@ class Line:
             await self._turns.take(person)
         held.callback(self._turns.give_back, person)
         if UNREAD in scope:
-            reader = scope[READER] = Reader(scope[UNREAD])
+            reader = scope[READER] = Reader(scope[UNREAD], scope[UNSENT])
             self._readers[reader] = person
             held.callback(self._readers.pop, reader)
 

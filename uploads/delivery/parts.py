@@ -8,9 +8,10 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from uploads.delivery import ranges
-from uploads.delivery.lasting import held_by
+from uploads.delivery.lasting import READER, held_by
 from uploads.delivery.line import line
 from uploads.delivery.ranges import ByteRange, Outcome
+from uploads.delivery.reader import Reader
 from uploads.errors import PreconditionFailed, RangeInvalid
 from uploads.sharing.access import Access
 from uploads.sharing.counting import Shares
@@ -72,8 +73,10 @@ async def respond(
     await line().enter(request)
     read = partial(whole.read, start, length)
     part = Part(start, length, size, is_range=wanted is not None)
-    blocks = await give(access, read, part, locks, whole.shares)
-    if (held := held_by(getattr(request, "scope", {}))) is not None:
+    scope = getattr(request, "scope", {})
+    reader: Reader | None = scope.get(READER)
+    blocks = await give(access, read, part, locks, whole.shares, reader.unsent if reader else None)
+    if (held := held_by(scope)) is not None:
         held.push_async_callback(blocks.aclose)  # it ends with the answer at the latest
     return StreamingHttpResponse(blocks, status=status, headers=headers)
 

@@ -15,27 +15,37 @@ CREDIT_BYTES = FLOOR_BYTES_PER_SECOND * BEHIND_SECONDS
 
 
 class Reader:
-    """One client. `unread` tells how many of the bytes that were sent to it it has not taken yet.
+    """One client. `unread` tells how many of the bytes that were sent to it it has not taken yet, `held_back` how many
+    of those would never leave if its connection was cut now.
 
     `gives_way` is done when its connection is to be broken off.
     """
 
-    def __init__(self, unread: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
-        self._unread, self._clock = unread, clock
-        self._sent = self._taken = 0
+    def __init__(
+        self,
+        unread: Callable[[], int],
+        held_back: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._unread, self._held_back, self._clock = unread, held_back, clock
+        self._sent = self._taken = self._waiting = 0
         self._credit = CREDIT_BYTES
         self._waits_since: float | None = None
         self.gives_way: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def begin(self) -> None:
-        """More is to be sent, as soon as it takes what was sent before."""
-        self._waits_since = self._clock()
+    def begin(self, size: int) -> None:
+        """So many bytes more are to be sent, as soon as it takes what was sent before."""
+        self._waiting, self._waits_since = size, self._clock()
 
-    def end(self, size: int) -> None:
-        """So many bytes more have just been sent."""
-        self._sent += size
+    def end(self) -> None:
+        """They have just been sent."""
+        self._sent, self._waiting = self._sent + self._waiting, 0
         self._judge()
         self._waits_since = None
+
+    def unsent(self) -> int:
+        """How many of the bytes that were meant for it it will not have, if its connection is cut now."""
+        return self._waiting + self._held_back()
 
     def is_slow(self) -> bool:
         """Whether it is as far behind as it may be, as of now."""

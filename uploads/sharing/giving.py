@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 NO_FILES: Mapping[UUID, str] = {}
 Read = Callable[[], Awaitable[AsyncGenerator[bytes]]]
+Unsent = Callable[[], int]
 
 
 _given_up: set[asyncio.Task[None]] = set()  # the loop itself keeps no hold of its tasks
@@ -57,20 +58,28 @@ class Part:
 
 
 async def give(
-    access: Access, read: Read, part: Part, locks: Mapping[UUID, str] = NO_FILES, shares: Shares | None = None
+    access: Access,
+    read: Read,
+    part: Part,
+    locks: Mapping[UUID, str] = NO_FILES,
+    shares: Shares | None = None,
+    unsent: Unsent | None = None,
 ) -> AsyncGenerator[bytes]:
     """The bytes that `read` begins to read, which are this `part`, as one counted download or as more of one.
 
     Of a ZIP's files `locks` has the hashes of the passwords that they had when they were found. A download of which no
     byte began is not counted once this is closed; what is withdrawn meanwhile breaks off. Raises `Gone` where no more
     are allowed, and what `read` raises.
+
+    `unsent` tells how many of the bytes that were given have not left the machine: what breaks off here, as for others
+    who wait, has not given them.
     """
     if access.is_sender:
         return await read()
     if not access.is_counted:
         return _watched(access, await read())
     wanted = Wanted(access.subject, part.size, access.recipients, tuple(locks), shares)
-    begun = asyncio.create_task(_begun(access, read, wanted, part, locks))
+    begun = asyncio.create_task(_begun(access, read, wanted, part, locks, unsent))
     try:
         return await asyncio.shield(begun)
     except asyncio.CancelledError:
@@ -88,10 +97,10 @@ async def count_elsewhere(access: Access, *, is_range: bool) -> None:
 
 
 async def _begun(
-    access: Access, read: Read, wanted: Wanted, part: Part, locks: Mapping[UUID, str]
+    access: Access, read: Read, wanted: Wanted, part: Part, locks: Mapping[UUID, str], unsent: Unsent | None
 ) -> AsyncGenerator[bytes]:
     counted = await _counted(access, wanted, part)
-    blocks = _given(access, read, counted, part.length, locks)
+    blocks = _given(access, read, counted, part.length, locks, unsent)
     # Only a generator that has begun comes to its end when it is closed or dropped.
     await anext(blocks)
     return blocks
@@ -110,7 +119,12 @@ async def _counted(access: Access, wanted: Wanted, part: Part) -> Counted | None
 
 
 async def _given(
-    access: Access, read: Read, counted: Counted | None, length: int, locks: Mapping[UUID, str]
+    access: Access,
+    read: Read,
+    counted: Counted | None,
+    length: int,
+    locks: Mapping[UUID, str],
+    unsent: Unsent | None,
 ) -> AsyncGenerator[bytes]:
     sent, is_whole = 0, False
     try:
@@ -130,6 +144,8 @@ async def _given(
         is_whole = True
     finally:
         if counted:
+            if unsent and not is_whole:
+                counted.given -= min(unsent(), counted.given)
             await services.carried_through(_end(access, counted, began=is_whole or sent > 0))
 
 

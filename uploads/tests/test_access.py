@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from uploads import links
 from uploads.delivery import stream
-from uploads.delivery.lasting import HELD
+from uploads.delivery.lasting import HELD, UNREAD, UNSENT
 from uploads.models import CountedDownload, StoredFile
 from uploads.sharing import access, giving, unlocking
 from uploads.storage import get_store
@@ -276,6 +276,17 @@ async def test_a_client_that_leaves_before_the_first_byte_costs_no_download() ->
         assert await counts(file) == 1
     assert await counts(file) == 0
     assert not await CountedDownload.objects.aexists()
+
+
+async def test_what_breaks_off_here_has_not_given_what_never_left() -> None:
+    file = await whole_file(bytes(3 * MIB), max_downloads=1)
+    request = AsyncRequestFactory().get(links.download_path(file.pk))
+    request.auser = anonymous
+    async with AsyncExitStack() as held:
+        request.scope |= {HELD: held, UNREAD: lambda: MIB, UNSENT: lambda: MIB - 100}
+        answer = await stream.respond(request, file, get_store(), await access.admit(request, file))
+        assert len(await anext(answer._iterator)) == MIB
+    assert (await counts(file), (await CountedDownload.objects.aget()).given) == (1, 100)
 
 
 async def anonymous() -> AnonymousUser:

@@ -9,7 +9,7 @@ import pytest
 
 from uploads import waiting as waiting_module
 from uploads.delivery import line as module
-from uploads.delivery.lasting import HELD, READER, TURN, UNREAD
+from uploads.delivery.lasting import HELD, READER, TURN, UNREAD, UNSENT
 from uploads.delivery.line import Line
 from uploads.errors import RateLimited
 
@@ -24,6 +24,7 @@ class Asking:
             HELD: self.held,
             TURN: lambda rest: setattr(self, "turn_ended", True),
             UNREAD: lambda: 0,
+            UNSENT: lambda: 0,
         }
         self.request: Any = SimpleNamespace(scope=self.scope, persons=("address", person), META={})
 

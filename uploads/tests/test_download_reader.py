@@ -14,7 +14,7 @@ class Client:
 
     def __init__(self) -> None:
         self.now, self.unread = 1000.0, 0
-        self.reader = Reader(lambda: self.unread, lambda: self.now)
+        self.reader = Reader(lambda: self.unread, clock=lambda: self.now)
 
     def takes(self, rate: float, seconds: int) -> None:
         """It is sent a block as soon as it has taken the one before."""
@@ -24,15 +24,15 @@ class Client:
             while left > self.unread:
                 left -= self.unread
                 self.unread = BLOCK
-                self.reader.end(BLOCK)
-                self.reader.begin()
+                self.reader.end()
+                self.reader.begin(BLOCK)
             self.unread -= int(left)
 
 
 @pytest.fixture
 async def client() -> Client:
     client = Client()
-    client.reader.begin()
+    client.reader.begin(BLOCK)
     return client
 
 
@@ -51,8 +51,8 @@ async def test_who_falls_too_far_behind_is_slow_also_within_a_block(
     client: Client, rate: int, seconds: float, is_slow: bool
 ) -> None:
     client.unread = BLOCK
-    client.reader.end(BLOCK)
-    client.reader.begin()
+    client.reader.end()
+    client.reader.begin(BLOCK)
     client.takes(rate, int(seconds))
     assert client.reader.is_slow() == is_slow
 
@@ -67,7 +67,7 @@ async def test_what_was_taken_fast_before_does_not_count_for_long(client: Client
 
 
 async def test_a_client_is_not_slow_for_want_of_bytes_to_take(client: Client) -> None:
-    client.reader.end(BLOCK)
+    client.reader.end()
     client.now += 3600
     assert not client.reader.is_slow()
 
@@ -75,8 +75,8 @@ async def test_a_client_is_not_slow_for_want_of_bytes_to_take(client: Client) ->
 async def test_what_its_connection_still_holds_is_not_taken(client: Client) -> None:
     """A block of which nothing leaves counts for nothing, also when the next is sent."""
     client.unread += BLOCK
-    client.reader.end(BLOCK)
-    client.reader.begin()
+    client.reader.end()
+    client.reader.begin(BLOCK)
     client.now += BEHIND_SECONDS + 1
     assert client.reader.is_slow()
 
@@ -87,3 +87,12 @@ async def test_it_gives_way_once(client: Client) -> None:
     client.reader.give_way()
     async with asyncio.timeout(1):
         await client.reader.gives_way
+
+
+async def test_what_was_meant_for_it_and_never_left_is_known() -> None:
+    reader = Reader(lambda: 700, lambda: 300)
+    assert reader.unsent() == 300
+    reader.begin(BLOCK)
+    assert reader.unsent() == BLOCK + 300
+    reader.end()
+    assert reader.unsent() == 300

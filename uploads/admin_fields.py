@@ -32,7 +32,7 @@ FIELDSETS: Any = (
             )
         },
     ),
-    (_("Sender"), {"fields": ("shown_sender", "person", "visitor", "quota_day", "quota_reserved")}),
+    (_("Sender"), {"fields": ("shown_sender", "person", "visitor", "quota_day", "shown_reservation")}),
     (
         _("Times"),
         {"fields": ("created_at", "last_seen_at", "completed_at", "upload_expires_at", "expires_at")},
@@ -166,6 +166,10 @@ class FileFields:
     @admin.display(description=_("password"))
     def shown_password(self, file: StoredFile) -> str:
         return password_of(file)
+
+    @admin.display(description=_("reserved in that day's quota"), boolean=True)
+    def shown_reservation(self, file: StoredFile) -> bool:
+        return file.quota_reserved
 
     @admin.display(description=_("last error"), ordering="error_code")
     def last_error(self, file: StoredFile) -> str:

@@ -1,5 +1,6 @@
 """Files in the admin: what is shown, to whom, and what the buttons do."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -310,3 +311,10 @@ def test_the_live_page_is_for_staff_and_has_buttons_only_for_those_who_may_act(c
 
 def test_the_admin_leads_to_the_live_page(admin):
     assert reverse("admin:live") in admin.get(reverse("admin:index")).content.decode()
+
+
+def test_the_page_of_a_file_has_a_hindi_label_for_every_field(admin):
+    text = admin.get(change_page(a_file()), headers={"accept-language": "hi"}).content.decode()
+    labels = re.findall(r"<label>([^<]+):</label>", text)
+    assert len(labels) > 20
+    assert [label for label in labels if label.isascii()] == ["Id", "SHA-256", "CRC-32"]

@@ -34,6 +34,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
 OPTIONS = {"encoding": "utf-8", "parse_template_string": True}
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[sdif]|\{\w*\}")
 OVERRIDDEN = ("contrib/admin", "contrib/auth")  # the parts of Django that people see here
+ODD_WORDS = re.compile("शब्दकूट|कूटशब्द")  # Django has both for a password, and the one that everybody uses besides
 HEADER = "# Translations of DirectDriveX. Messages are gathered by `make messages`."
 
 Found = tuple[str, int, str | tuple[str, ...], list[str], str | None]
@@ -91,15 +92,22 @@ def messages_of_axes() -> Iterator[Found]:
             yield "axes", 0, message, comments, context
 
 
+def _is_odd(message: Message) -> bool:
+    """Whether it calls a password by one of the words that pages for people do not use."""
+    return any(ODD_WORDS.search(form) for form in _forms(message.string))
+
+
 def without_others_hindi() -> Catalog:
-    """The messages of Django's admin and accounts, and of django-axes, that they have not in Hindi themselves."""
+    """The messages of Django's admin and accounts, and of django-axes, that they have not in Hindi themselves, or in
+    words that would confuse beside ours.
+    """
     catalog = gathered(messages_of_axes())
     for part in OVERRIDDEN:
         folder = Path(django.__file__).parent / part / "locale"
         known = _read(folder / LOCALE / "LC_MESSAGES" / "django.po")
         for message in _read(folder / "en" / "LC_MESSAGES" / "django.po"):
             theirs = known.get(message.id, message.context) if message.id else None
-            if message.id and (theirs is None or theirs.fuzzy or not _is_translated(theirs)):
+            if message.id and (theirs is None or theirs.fuzzy or not _is_translated(theirs) or _is_odd(theirs)):
                 catalog.add(message.id, context=message.context, locations=[(f"django/{part}", 0)])
     return catalog
 

@@ -194,3 +194,14 @@ def test_the_pages_speak_hindi_and_have_nothing_inline(client: Client, asha: Use
     assert " style=" not in page
     words = strip_tags(page.split("<main")[1].split("</main>")[0])
     assert not [word for word in words.split() if word.isascii() and word.isalpha()], words
+
+
+def test_a_password_has_one_name_in_hindi(client: Client, asha: User) -> None:
+    hindi = {"accept-language": "hi"}
+    wrong = client.post(LOGIN, {"username": "asha", "password": "wrong"}, headers=hindi)
+    sign_in(client)
+    for answer in (wrong, client.post(PASSWORD, {"old_password": "wrong"}, headers=hindi)):
+        text = text_of(answer)
+        assert "पासवर्ड" in text
+        assert "शब्दकूट" not in text
+        assert "कूटशब्द" not in text

@@ -1,6 +1,6 @@
 """`make test`: every test there is, each group in a process of its own; what is missing is named at the end.
 
-Most tests wait for something to happen in another process, so that three groups run side by side, and the next begins
+Most tests wait for something to happen in another process, so that four groups run side by side, and the next begins
 when one is over. What the first says is shown as it comes, what the others say at the end; each closes with its slowest
 tests, since the whole must stay below 15 minutes. PYTEST_ADDOPTS is passed on, as always with pytest.
 """
@@ -30,7 +30,7 @@ class Group:
     needs: tuple[str, ...] = ()
 
 
-SIDE_BY_SIDE = 3
+SIDE_BY_SIDE = 4
 MANY_SERVERS = ["tests/bad_input", "tests/workers", "tests/emulator", "tests/deploy"]
 HARDSHIP = [
     *("tests/test_commands.py", "tests/test_floods.py", "tests/test_load.py", "tests/test_rude_company.py"),
@@ -48,28 +48,22 @@ def without(parts: list[str]) -> list[str]:
 
 # The longest first, so that none of those that run side by side is left with a long one in the end.
 GROUPS = [
-    Group("bad input, several workers, the emulator, deployment", MANY_SERVERS, needs=("postgresql", "redis")),
-    # Playwright leaves an event loop behind that later asynchronous tests trip over: processes of their own.
-    Group("the upload page, in Chromium", UPLOADING, needs=("chromium",)),
     Group("faults, floods and trials", HARDSHIP, needs=("postgresql", "redis")),
+    Group("bad input, several workers, the emulator, deployment", MANY_SERVERS, needs=("postgresql", "redis")),
     Group(
         "the rest of the whole program, on SQLite",
         ["tests", "--ignore=tests/browser", *without([*MANY_SERVERS, *HARDSHIP])],
         needs=("postgresql", "redis"),
     ),
-    Group("the other pages, in Chromium", ["tests/browser", *without(UPLOADING)], needs=("chromium",)),
     Group("each app, on SQLite", ["directdrivex", "uploads", "quotas", "monitoring"], needs=("postgresql", "redis")),
-    Group(
-        "what must hold on every database, on PostgreSQL",
-        ["--ignore=tests/browser", "-m", "every_database"],
-        {"TEST_DATABASE": "postgresql"},
-        needs=("postgresql", "redis"),
-    ),
+    # Playwright leaves an event loop behind that later asynchronous tests trip over: processes of their own.
+    Group("the upload page, in Chromium", UPLOADING, needs=("chromium",)),
     Group(
         "what must hold behind every server, behind daphne",
         ["tests", "--ignore=tests/browser", "-m", "every_server"],
         {"TEST_SERVER": "daphne"},
     ),
+    Group("the other pages, in Chromium", ["tests/browser", *without(UPLOADING)], needs=("chromium",)),
     Group(
         "the wire, over two workers on PostgreSQL and Redis",
         [*(f"tests/test_wire_{part}.py" for part in ("http", "socket", "batches")), "-m", "not looks_into_sqlite"],
@@ -81,6 +75,12 @@ GROUPS = [
         ["tests/browser", "-m", "every_server"],
         {"TEST_SERVER": "daphne"},
         needs=("chromium",),
+    ),
+    Group(
+        "what must hold on every database, on PostgreSQL",
+        ["--ignore=tests/browser", "-m", "every_database"],
+        {"TEST_DATABASE": "postgresql"},
+        needs=("postgresql", "redis"),
     ),
 ]
 SLOWEST_SHOWN = 15

@@ -195,7 +195,7 @@ async def test_a_zip_is_planned_once_and_anew_as_soon_as_anything_in_it_changes(
         {"filename": "other"},
         {"path": "elsewhere"},
         {"sha256": "0" * 64},
-        {"completed_at": timezone.now()},
+        {"completed_at": timezone.now() + timedelta(hours=1)},
     ):
         before = await planned()
         await StoredFile.objects.filter(pk=file.pk).aupdate(**changed)

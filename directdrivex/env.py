@@ -3,10 +3,12 @@
 Only `settings.py` reads by this. Every variable is listed in `.env.example`.
 """
 
+import fcntl
 import ipaddress
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -156,16 +158,14 @@ def redis_layer(url: str) -> dict[str, Any]:
 
 def kept_secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(50)) -> str:
     """The secret kept in `path` (mode 0600), made on first use, so that sessions survive a restart."""
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError):
+        if kept := path.read_text():
+            return kept
     path.parent.mkdir(parents=True, exist_ok=True)
-    secret = make()
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()  # another process was first
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        # Processes start together: who comes while another is about to write it must not go on without.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (secret := file.read()):
+            secret = make()
+            file.write(secret)
     return secret

@@ -98,12 +98,12 @@ DOORS = [
     Door("GET /admin/login/", "always"),
     Door("GET /jsi18n/", "always"),
     Door("GET /static/uploads/favicon.svg", "always"),
+    Door("POST /api/v1/files/{finished}/unlock", "unlock", (409, "wrong_state")),
+    Door("POST /api/v1/batch/{batch}/unlock", "unlock", (409, "wrong_state")),
     Door("PATCH /api/v1/batch/{batch}", "change"),
     Door("POST /api/v1/upload/cancel/{pending}", "change"),
     Door("POST /api/v1/batch/cancel/{batch}", "change"),
     Door("PATCH /api/v1/files/{finished}", "change"),
-    Door("POST /api/v1/files/{finished}/unlock", "unlock", (409, "wrong_state")),
-    Door("POST /api/v1/batch/{batch}/unlock", "unlock", (409, "wrong_state")),
     Door("DELETE /api/v1/files/{finished}", "change", 204),
     Door("POST /accounts/logout/", "page", 403),  # the last, since it ends a session that may be there
 ]

@@ -9,15 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from uploads.storage import digest
-from uploads.storage.base import Buffer, RewindError, StorageFullError, StorageUnavailableError
+from uploads.storage.base import RewindError, StorageFullError, StorageUnavailableError
 from uploads.storage.local import LocalStore, SyncMark
 from uploads.storage.local.reading import LEAST_BLOCK_BYTES, READ_BLOCK_BYTES, READ_BUDGET_BYTES
 from uploads.storage.taking import Copy
@@ -227,62 +225,6 @@ async def test_of_appends_that_overlap_none_is_stored_behind_one_that_failed(
     await upload.append([data[1000:]], 1000)
     assert (await upload.digests()).sha256 == hashlib.sha256(data).hexdigest()
     await upload.finish()
-
-
-class SlowHash:
-    """Stands for a SHA-256 that waits in its thread until it may go on."""
-
-    def __init__(self) -> None:
-        self._real, self.begun, self.may_go_on = hashlib.sha256(), threading.Event(), threading.Event()
-
-    def update(self, block: Buffer) -> None:
-        self.begun.set()
-        assert self.may_go_on.wait(10)
-        self._real.update(block)
-
-    def hexdigest(self) -> str:
-        return self._real.hexdigest()
-
-
-async def on_the_disk(root: Path, key: str, length: int) -> None:
-    async with asyncio.timeout(10):
-        while (root / "partial" / f"{key}.part").stat().st_size < length:
-            await asyncio.sleep(0.01)
-
-
-async def test_a_batch_is_written_while_the_one_before_is_hashed(
-    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = SlowHash()
-    monkeypatch.setattr(digest.hashlib, "sha256", lambda: slow)
-    upload = await LocalStore(root).open(key, 6)
-    appending = [asyncio.create_task(upload.append([block], at)) for block, at in ((b"abc", 0), (b"def", 3))]
-    await on_the_disk(root, key, 6)
-    assert not any(task.done() for task in appending), "what is not hashed yet is still in memory"
-    slow.may_go_on.set()
-    await asyncio.gather(*appending)
-    assert (await upload.digests()).sha256 == hashlib.new("sha256", b"abcdef").hexdigest()
-    await upload.close()
-
-
-async def test_bytes_that_were_cut_off_while_they_were_hashed_are_in_no_digest(
-    root: Path, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = SlowHash()
-    with monkeypatch.context() as patched:
-        patched.setattr(digest.hashlib, "sha256", lambda: slow)
-        upload = await LocalStore(root).open(key, 6)
-    first = asyncio.create_task(upload.append([b"abc"], 0))
-    await asyncio.to_thread(slow.begun.wait, 10)
-    os.truncate(root / "partial" / f"{key}.part", 1)
-    with pytest.raises(RewindError) as cut:
-        await upload.append([b"def"], 3)
-    assert cut.value.offset == 1
-    slow.may_go_on.set()
-    await first
-    await upload.append([b"BCDEF"], 1)
-    assert (await upload.digests()).sha256 == hashlib.sha256(b"aBCDEF").hexdigest()
-    await upload.close()
 
 
 async def test_a_file_size_limit_of_the_system_is_a_full_storage(root: Path, key: str) -> None:

@@ -25,7 +25,7 @@ from uploads.storage.base import (
 from uploads.storage.digest import RunningDigest
 from uploads.storage.lane import Lane
 from uploads.storage.local.layout import Layout, sync_folder
-from uploads.storage.local.threads import HASHERS, SYNCERS, WRITERS, translate
+from uploads.storage.local.threads import SYNCERS, WRITERS, translate
 
 MIB = 1024 * 1024
 HASH_BLOCK_BYTES = 4 * MIB
@@ -57,8 +57,7 @@ class LocalPartial(PartialObject):
         self._layout, self._key, self._descriptor, self._finished = layout, key, opened.descriptor, opened.finished
         self.offset = opened.offset
         self._digest = opened.digest
-        # Two, so that one batch is hashed while the next is written: the hash is what takes longer.
-        self._writing, self._hashing = Lane(WRITERS), Lane(HASHERS)
+        self._lane = Lane(WRITERS)
         self._sync: asyncio.Task[None] | None = None
         self._synced = opened.synced
         self._synced_at = time.monotonic()
@@ -67,20 +66,17 @@ class LocalPartial(PartialObject):
 
     async def append(self, blocks: Sequence[Buffer], at: int | None = None) -> None:
         await self._raise_failed_sync()
-        start, digest = await self._work(self._append, blocks, at)
+        await self._work(self._append, blocks, at)
         due = self.offset - self._synced >= SYNC_BYTES and time.monotonic() - self._synced_at >= SYNC_SECONDS
         if due and self._sync is None:
             self._sync = asyncio.create_task(self._checkpoint(self.offset))
-        if not self._closed:
-            await self._work(self._hash, digest, start, blocks, lane=self._hashing)
 
     async def settle(self) -> None:
-        await self._writing.drained()
-        await self._hashing.drained()
+        await self._lane.drained()
 
     async def digests(self) -> Digests:
         while self._digest.offset < self.offset:
-            await self._work(self._catch_up, self._digest, lane=self._hashing)
+            await self._work(self._catch_up)
         return self._digest.result()
 
     async def finish(self) -> OwnDigest:
@@ -99,15 +95,14 @@ class LocalPartial(PartialObject):
         # A thread may still be writing for a task that was cancelled: the descriptor must outlive it.
         if self._sync is not None:
             await asyncio.wait({self._sync})
-        await self.settle()
+        await self._lane.drained()
         if not self._finished:
             self._layout.keep_digest(self._key, self._digest, self._descriptor)
         os.close(self._descriptor)  # and with it the lock
 
     # The functions below run in a thread.
 
-    def _append(self, blocks: Sequence[Buffer], at: int | None) -> tuple[int, RunningDigest]:
-        """Returns where they stand now, and the digest that they belong to."""
+    def _append(self, blocks: Sequence[Buffer], at: int | None) -> None:
         if at not in (None, self.offset):
             raise RewindError(self.offset, "storage_unavailable")  # an append before this one failed
         state = self._state()
@@ -127,16 +122,11 @@ class LocalPartial(PartialObject):
             if written:
                 pending[0] = pending[0][written:]
         self._state()  # nothing is told as stored that another writer may have missed
-        return start, self._digest
-
-    def _hash(self, digest: RunningDigest, start: int, blocks: Sequence[Buffer]) -> None:
-        if digest is not self._digest:
-            return  # the file was cut since then: other bytes may stand there by now
-        if digest.offset == start:
-            digest.update(blocks)
+        if self._digest.offset == start:
+            self._digest.update(blocks)
         else:
             # The prefix from before a restart is hashed beside the new bytes, so that little is left at the end.
-            self._catch_up(digest)
+            self._catch_up()
 
     def _state(self) -> os.stat_result:
         state = os.fstat(self._descriptor)
@@ -150,13 +140,13 @@ class LocalPartial(PartialObject):
         self._synced = min(self._synced, offset)
         raise RewindError(offset, "storage_unavailable")
 
-    def _catch_up(self, digest: RunningDigest) -> None:
-        missing = self.offset - digest.offset
-        block = os.pread(self._descriptor, min(HASH_BLOCK_BYTES, missing), digest.offset) if missing > 0 else b""
-        # In between the file may have been cut, which whoever writes there finds out.
-        if not block and digest is self._digest and digest.offset < self.offset:
+    def _catch_up(self) -> None:
+        block = os.pread(
+            self._descriptor, min(HASH_BLOCK_BYTES, self.offset - self._digest.offset), self._digest.offset
+        )
+        if not block and self._digest.offset < self.offset:
             raise StorageUnavailableError("the partial file is shorter than what was stored")
-        digest.update([block])
+        self._digest.update([block])
 
     def _publish(self) -> None:
         try:
@@ -213,10 +203,10 @@ class LocalPartial(PartialObject):
 
     # And these do not.
 
-    async def _work(self, function: Callable[..., T], *args: Any, lane: Lane | None = None) -> T:
+    async def _work(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function` in a thread, after all before it; `close` waits for one whose caller was cancelled."""
         try:
-            return await (lane or self._writing).run(function, *args)
+            return await self._lane.run(function, *args)
         except OSError as error:
             raise translate(error) from error
 

@@ -18,7 +18,6 @@ from uploads.storage.base import StorageFullError, StorageUnavailableError
 ANSWER_SECONDS = 10.0  # a disk that does not even tell what it has is a failing one
 
 WRITERS = ThreadPoolExecutor(max_workers=min(16, (os.cpu_count() or 2) + 4), thread_name_prefix="storage")
-HASHERS = ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="storage-hash")
 SYNCERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage-sync")
 COPIERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="storage-copy")
 # Of their own as well: however many download, no upload's write stands in line behind their reads.

@@ -78,7 +78,7 @@ SHORT = Size(
     slots_a_person=2,
     pause=(0.3, 1.0),
     slow_people=0.5,
-    slow_rate=1.5 * MIB,
+    slow_rate=1.0 * MIB,
     patience_seconds=240,
 )
 

@@ -51,14 +51,14 @@ class Turns:
 
     def give_back(self, person: str, rest: float = 0.0) -> None:
         """End one turn. For `rest` seconds more this person has one less, while others may have it at once."""
-        _one_less(self._taken, person)
+        one_less(self._taken, person)
         if rest:
             self._resting[person] += 1
             asyncio.get_running_loop().call_later(rest, self._rested, person)
         self._go_on(person)
 
     def _rested(self, person: str) -> None:
-        _one_less(self._resting, person)
+        one_less(self._resting, person)
         self._go_on(person)
 
     def _go_on(self, person: str) -> None:
@@ -80,7 +80,8 @@ class Turns:
             self._next.setdefault(person)
 
 
-def _one_less(count: Counter[str], person: str) -> None:
+def one_less(count: Counter[str], person: str) -> None:
+    """Count one less of this person; who has none is not kept."""
     count[person] -= 1
     if not count[person]:
         del count[person]

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from uploads.delivery.lasting import end_turn
 from uploads.errors import RateLimited
+from uploads.turns import one_less
 
 MOST, EACH = 64, 8
 RETRY_SECONDS = 10
@@ -37,9 +38,7 @@ class Waiters:
             await let_go(request)
             yield
         finally:
-            self._persons[person] -= 1
-            if not self._persons[person]:
-                del self._persons[person]
+            one_less(self._persons, person)
 
 
 async def let_go(request: HttpRequest) -> None:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from uploads.delivery.lasting import READER, UNREAD, UNSENT, held_by
 from uploads.delivery.reader import Reader
 from uploads.errors import RateLimited
-from uploads.turns import Turns
+from uploads.turns import Turns, one_less
 from uploads.waiting import let_go
 
 PATIENCE_SECONDS = 15.0
@@ -59,7 +59,7 @@ class Line:
         if self._persons[person] >= 2 * self._each or self._persons.total() >= 2 * self._at_once:
             raise RateLimited(BUSY, retry_after=RETRY_SECONDS)
         self._persons[person] += 1
-        held.callback(_one_less, self._persons, person)
+        held.callback(one_less, self._persons, person)
         if not self._turns.is_free(person):
             await self._wait(request, person)
         else:
@@ -87,7 +87,7 @@ class Line:
         try:
             yield
         finally:
-            _one_less(self._waiting, person)
+            one_less(self._waiting, person)
             if not self._waiting and self._look_again is not None:
                 self._look_again.cancel()
                 self._look_again = None
@@ -108,12 +108,6 @@ class Line:
                 slow.remove(found[-1])
                 found[-1].give_way()
         self._look_again = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
-
-
-def _one_less(persons: Counter[str], person: str) -> None:
-    persons[person] -= 1
-    if not persons[person]:
-        del persons[person]
 
 
 @cache

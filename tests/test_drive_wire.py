@@ -303,14 +303,8 @@ async def test_while_every_account_fails_it_is_told_when_to_come_back(site: Site
     await client.send(upload, PatternSource(SIZE), patience=20)
 
 
-async def test_a_cancelled_upload_leaves_nothing_on_drive_and_what_came_of_it_counts(
-    site: Site, client: Client
-) -> None:
-    def used() -> int:
-        [[total]] = site.database("SELECT COALESCE(SUM(used_bytes), 0) FROM quotas_dailyusage")
-        return int(total)
-
-    before = used()
+async def on_its_way(site: Site, client: Client) -> tuple[Upload, asyncio.Task[Any]]:
+    """An upload over a slow link to Drive, of which something has come, and the task that goes on sending it."""
     site.emulator.add_fault("slow", rate=MIB, times=-1)
     upload = await client.initiate("film.mkv", SIZE)
     moving = asyncio.Event()
@@ -319,6 +313,19 @@ async def test_a_cancelled_upload_leaves_nothing_on_drive_and_what_came_of_it_co
     )
     async with asyncio.timeout(20):
         await moving.wait()
+    return upload, sending
+
+
+async def test_a_cancelled_upload_leaves_nothing_on_drive_and_what_came_of_it_counts(
+    site: Site, client: Client
+) -> None:
+    def used() -> int:
+        [[total]] = site.database("SELECT COALESCE(SUM(used_bytes), 0) FROM quotas_dailyusage")
+        return int(total)
+
+    before = used()
+    upload, sending = await on_its_way(site, client)
+    async with asyncio.timeout(20):
         told = upload.received
         await client.cancel(upload)
         with pytest.raises(Refused):
@@ -329,14 +336,7 @@ async def test_a_cancelled_upload_leaves_nothing_on_drive_and_what_came_of_it_co
 
 
 async def test_no_page_and_no_figure_tells_a_secret_while_a_session_is_open(site: Site, client: Client) -> None:
-    site.emulator.add_fault("slow", rate=MIB, times=-1)
-    upload = await client.initiate("film.mkv", SIZE)
-    moving = asyncio.Event()
-    sending = asyncio.create_task(
-        client.send(upload, PatternSource(SIZE), on_message=lambda m: m["type"] == "progress" and moving.set())
-    )
-    async with asyncio.timeout(20):
-        await moving.wait()
+    upload, sending = await on_its_way(site, client)
     session, account = site.emulator.open_session_ids()[-1], "/admin/uploads/driveaccount/"
     [[number]] = site.database("SELECT id FROM uploads_driveaccount WHERE name = 'env'")
     for_staff = [account, f"{account}{number}/change/", f"/admin/uploads/storedfile/{upload.file_id}/change/"]

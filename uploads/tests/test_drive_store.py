@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 import time
 import uuid
 from dataclasses import replace
@@ -126,13 +127,18 @@ async def test_half_a_chunk_that_was_kept_is_believed(rig: Rig) -> None:
 
 async def test_a_rewind_names_what_is_known_when_it_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digests may be behind Drive when a chunk breaks, and are not any more when the sender hears of it."""
-    hash_at_once = DrivePartial._hash
+    hash_at_once, go_back, went_back = DrivePartial._hash, DrivePartial._go_back, threading.Event()
 
     def hash_late(partial: DrivePartial, *arguments: Any) -> None:
-        time.sleep(0.3)
+        assert went_back.wait(10)
         hash_at_once(partial, *arguments)
 
+    def go_back_first(partial: DrivePartial) -> None:
+        went_back.set()
+        go_back(partial)
+
     monkeypatch.setattr(DrivePartial, "_hash", hash_late)
+    monkeypatch.setattr(DrivePartial, "_go_back", go_back_first)
     rig.emulator.add_fault("short", at=MIB + 700 * KIB)
     upload = await rig.store.open(rig.key, SIZE)
     with pytest.raises(RewindError) as rewind:

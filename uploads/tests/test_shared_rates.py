@@ -54,11 +54,12 @@ async def test_waiting_so_long_is_enough_and_what_was_refused_does_not_count(
 
 
 async def test_what_costs_more_than_one_waits_for_room_for_all_of_it(
-    stores: tuple[SharedRateStore, SharedRateStore],
+    stores: tuple[SharedRateStore, SharedRateStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = stores
     assert [await here.take("one", 4) for _ in range(2)] == [0, 0]
-    await asyncio.sleep(1.0)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 1)
     assert await there.take("one", 4) == 0
     two, three, four = [await store.take("one", 4, cost=cost) for store, cost in ((here, 2), (there, 3), (here, 4))]
     assert max(two, three) < four <= 60, "until the second of the three is over, or the last"

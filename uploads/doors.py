@@ -1,7 +1,8 @@
 """May this caller come in? Asked at every door: HTTP by `gate.py`, sockets by their consumer and `intake/ejection.py`.
 
-In this order: blocked persons, maintenance, rates. Whom an admin keeps out is known from one snapshot in this process,
-read anew at most every 2 s, and at once after an admin's change here; other processes follow within those 2 s.
+In this order: how often they ask for anything, blocked persons, maintenance, the other rates. Whom an admin keeps out
+is known from one snapshot in this process, read anew at most every 2 s, and at once after an admin's change here; other
+processes follow within those 2 s.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
-from bench.measure import FAILURES, MIB, work_folder
+from bench.measure import FAILURES, MIB, warm_memory, work_folder
 from bench.peers import OurServer
 from bench.scale import Figure
 from devtools.client import Client, PatternSource
@@ -21,15 +21,19 @@ SETTLE_SECONDS = 2.0
 ROUNDS = 3
 
 
-async def seconds_of(url: str, kind: str | None) -> float:
+async def seconds_of(url: str, kind: str | None, folder: Path) -> float:
     """Seconds that an honest upload takes, beside a client that is rude in this way or alone."""
+    warm_memory(folder, SIZE)
     async with Client(url, address=HONEST_ADDRESS) as honest:
         upload = await honest.initiate("honest.bin", SIZE)
-        with company(kind, url, upload.file_id) if kind else nullcontext():
+        with company(kind, url, upload.file_id) if kind else nullcontext() as rude:
             await asyncio.sleep(SETTLE_SECONDS)
             began = time.perf_counter()
             await honest.send(upload, PatternSource(SIZE))
-            return time.perf_counter() - began
+            seconds = time.perf_counter() - began
+            if rude is not None and rude.poll() is not None:
+                raise RuntimeError("the rude client gave up")
+            return seconds
 
 
 def beside(folder: Path, kind: str) -> float:
@@ -39,8 +43,8 @@ def beside(folder: Path, kind: str) -> float:
         url = f"http://127.0.0.1:{server.port}"
         shares = []
         for _ in range(ROUNDS):
-            alone = asyncio.run(seconds_of(url, None))
-            shares.append(alone / asyncio.run(seconds_of(url, kind)))
+            alone = asyncio.run(seconds_of(url, None, folder))
+            shares.append(alone / asyncio.run(seconds_of(url, kind, folder)))
         return statistics.median(shares)
     finally:
         server.stop()

@@ -34,6 +34,15 @@ def frame(
     return head + (bytes(4) if masked else b"") + payload  # a mask of zeros leaves the bytes as they are
 
 
+def request_of(path: str, port: int, *headers: str, request: str = "") -> bytes:
+    """What opens a connection to `path`, with these headers besides; or `request` in its place, without its end."""
+    head = request or (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
+    )
+    return head.encode("latin-1") + b"".join(h.encode("latin-1") + b"\r\n" for h in headers) + b"\r\n"
+
+
 @dataclass(frozen=True)
 class Ending:
     """How the server ended a connection: with a close frame's code and reason, or without one (1006)."""
@@ -54,11 +63,7 @@ class Socket:
         """Connect and shake hands; `status` is 101 where the server agreed, and `head` its answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         socket = cls(reader, writer)
-        head = request or (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
-        )
-        writer.write(head.encode("latin-1") + b"".join(h.encode("latin-1") + b"\r\n" for h in headers) + b"\r\n")
+        writer.write(request_of(path, port, *headers, request=request))
         async with asyncio.timeout(HANGS_SECONDS):
             try:
                 socket.head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -5,6 +5,7 @@ held against them. Used by tests (nobody is harmed), and by benchmarks (what an 
 """
 
 import asyncio
+import itertools
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import aiohttp
 
 from devtools.client import Client, PatternSource, Refused
 from devtools.processes import bound_to_parent, end
-from devtools.raw_socket import BINARY, TEXT, Ending, Socket, frame
+from devtools.raw_socket import BINARY, TEXT, Ending, Socket, frame, request_of
 from devtools.server_process import ROOT
 
 MIB = 1024 * 1024
@@ -108,6 +109,21 @@ async def connects_five_hundred_times(rude: Rude) -> None:
         sockets = await asyncio.gather(*(Socket.open(rude.port, path) for _ in range(500)))
         for socket in sockets:
             socket.abort()
+
+
+async def connects_and_leaves_at_once(rude: Rude) -> None:
+    """As fast as it can: what it asked for it does not wait for."""
+    get = f"GET /f/{rude.victim} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    handshake = request_of(rude.victims_socket, rude.port)
+
+    async def connect() -> None:
+        for asked in itertools.cycle((get, handshake)):
+            with suppress(OSError):
+                _reader, writer = await asyncio.open_connection("127.0.0.1", rude.port)
+                writer.write(asked)
+                writer.transport.abort()
+
+    await asyncio.gather(*(connect() for _ in range(32)))
 
 
 async def never_reads(rude: Rude) -> None:
@@ -237,6 +253,7 @@ RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "sends frames that are too large": sends_frames_that_are_too_large,
     "goes silent": goes_silent,
     "connects five hundred times": connects_five_hundred_times,
+    "connects and leaves at once": connects_and_leaves_at_once,
     "never reads": never_reads,
     "uploads with another's token": uploads_with_anothers_token,
     "replays another's resume": replays_anothers_resume,

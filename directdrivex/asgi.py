@@ -16,10 +16,9 @@ from django.conf import settings  # noqa: E402 - these need the apps to be loade
 from directdrivex.bodies import BodyLimit  # noqa: E402
 from directdrivex.outgoing import Handler  # noqa: E402
 from directdrivex.proxies import ForwardedHeaders  # noqa: E402
-from directdrivex.turns import AT_ONCE, EACH, InTurn  # noqa: E402
+from directdrivex.turns import HandshakesInTurn, InTurn, in_company  # noqa: E402
 from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
 from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
-from uploads.turns import Turns  # noqa: E402
 
 
 async def _refuse_handshake(scope: Any, receive: Any, send: Any) -> None:
@@ -36,8 +35,10 @@ no_such_socket: Any = _refuse_handshake
 application = ForwardedHeaders(
     ProtocolTypeRouter(
         {
-            "http": BodyLimit(InTurn(django_application, Turns(AT_ONCE, EACH)), settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
-            "websocket": URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]),
+            "http": BodyLimit(InTurn(django_application, in_company()), settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+            "websocket": HandshakesInTurn(
+                URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]), in_company()
+            ),
         }
     ),
     settings.TRUSTED_PROXIES,

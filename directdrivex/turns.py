@@ -6,24 +6,62 @@ few fit into memory, and a thousand that never come to their end do not. Needs n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from quotas.rules import address_person
 from uploads.delivery.lasting import TURN
-from uploads.turns import Turns
+from uploads.intake import registry
+from uploads.turns import Share, Turns
 
 AT_ONCE = 128
 EACH = 16  # behind one address may be a whole company, whose browsers wait for news of a batch
 LARGE_BYTES = 16 * 1024  # of a body: announcing some sixty files
 LARGE_AT_ONCE, LARGE_EACH = 32, 4
+MOST_HANDSHAKES_WAITING = 512  # of one person
 # What tells whether the program lives, and what its pages are made of, wait for nobody's uploads or passwords.
 APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
 
 
+def in_company(at_once: int = AT_ONCE, each: int = EACH) -> Turns:
+    """Turns of which each person has no more than their share while somebody else uploads."""
+    return Turns(at_once, each, Share(registry.others_move))
+
+
+def person_of(scope: Mapping[str, Any]) -> str:
+    return address_person(scope["client"][0] if scope.get("client") else "").key
+
+
+class Turn:
+    """A person's turn, once it is taken; called, it is given back, with a rest, and nothing more the second time."""
+
+    def __init__(self, turns: Turns, person: str) -> None:
+        self._turns, self._person = turns, person
+        self.is_over, self.rest = False, 0.0
+
+    def __call__(self, rest: float = 0.0) -> None:
+        if not self.is_over:
+            self.is_over, self.rest = True, rest
+            self._turns.give_back(self._person, rest)
+
+    async def taken_before(self, coming: "asyncio.Future[Any]") -> bool:
+        """True when it is taken; False, and nothing is, where `coming` tells before that its client has gone."""
+        taking = asyncio.ensure_future(self._turns.take(self._person))
+        is_there = False
+        try:
+            await asyncio.wait({coming, taking}, return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done() and not _has_gone(coming):
+                await asyncio.wait({taking})  # a socket's first words came before
+            is_there = not _has_gone(coming)
+        finally:
+            if not is_there and not taking.cancel():  # it was done
+                self()
+        return is_there
+
+
 class InTurn:
-    """Gives the application one HTTP request after the other, as `Turns` has it; sockets pass."""
+    """Gives the application one HTTP request after the other, as `Turns` has it."""
 
     def __init__(self, application: Any, turns: Turns) -> None:
         self.application, self.turns = application, turns
@@ -31,51 +69,85 @@ class InTurn:
         self.large_bodies = Turns(LARGE_AT_ONCE, LARGE_EACH)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return await self.application(scope, receive, send)
-        person = address_person(scope["client"][0] if scope.get("client") else "").key
+        person = person_of(scope)
+        turn = Turn(self.turns_apart if _is_apart(scope["path"]) else self.turns, person)
         async with AsyncExitStack() as until_over:
 
             async def make_room() -> None:
                 await self.large_bodies.take(person)
-                until_over.callback(self.large_bodies.give_back, person)
+                until_over.callback(lambda: self.large_bodies.give_back(person, turn.rest))
 
             request = await _whole_request(receive, make_room)
             if request is not None:
-                await self._in_turn(request, person, scope, receive, send)
-        return None
+                await self._in_turn(turn, request, scope, receive, send)
 
     async def _in_turn(
-        self, request: dict[str, Any], person: str, scope: dict[str, Any], receive: Any, send: Any
+        self, turn: Turn, request: dict[str, Any], scope: dict[str, Any], receive: Any, send: Any
     ) -> None:
-        turns = self.turns_apart if _is_apart(scope["path"]) else self.turns
         coming = asyncio.ensure_future(receive())  # nothing more, until the client has gone
-        taking = asyncio.ensure_future(turns.take(person))
         messages = [request]
-        is_over = False
-
-        def give_back(rest: float = 0.0) -> None:
-            nonlocal is_over
-            if not is_over:
-                is_over = True
-                turns.give_back(person, rest)
 
         async def replayed() -> Any:
             return messages.pop() if messages else await asyncio.shield(coming)
 
         async def noted(message: Any) -> None:
-            give_back()
+            turn()
             await send(message)
 
-        scope[TURN] = give_back
+        scope[TURN] = turn
         try:
-            await asyncio.wait({coming, taking}, return_when=asyncio.FIRST_COMPLETED)
-            if taking.done():
-                await self.application(scope, replayed, noted)
+            if await turn.taken_before(coming):
+                try:
+                    await self.application(scope, replayed, noted)
+                finally:
+                    turn()
         finally:
             coming.cancel()
-            if not taking.cancel():  # it was done
-                give_back()
+
+
+class HandshakesInTurn:
+    """Gives the application one socket after the other, as `Turns` has it, until it has said yes or no to each.
+
+    A turn ends when the application wants to hear more than that somebody connects.
+    """
+
+    def __init__(self, application: Any, turns: Turns, most_waiting: int = MOST_HANDSHAKES_WAITING) -> None:
+        self.application, self.turns, self._most_waiting = application, turns, most_waiting
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        person = person_of(scope)
+        connect = await receive()
+        if not self.turns.is_free(person) and self.turns.waiting(person) >= self._most_waiting:
+            await send({"type": "websocket.close"})
+            return
+        turn = Turn(self.turns, person)
+        coming = asyncio.ensure_future(receive())
+        messages, was_heard = [connect], False
+
+        async def replayed() -> Any:
+            nonlocal was_heard
+            if was_heard:
+                return await receive()
+            if messages:
+                return messages.pop()
+            turn()
+            message = await asyncio.shield(coming)
+            was_heard = True
+            return message
+
+        scope[TURN] = turn
+        try:
+            if await turn.taken_before(coming):
+                try:
+                    await self.application(scope, replayed, send)
+                finally:
+                    turn()
+        finally:
+            coming.cancel()
+
+
+def _has_gone(coming: "asyncio.Future[Any]") -> bool:
+    return coming.done() and coming.result()["type"].endswith(".disconnect")
 
 
 def _is_apart(path: str) -> bool:

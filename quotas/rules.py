@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -24,6 +25,7 @@ def account_person(account_id: int) -> Person:
     return Person(f"{ACCOUNT}{account_id}", "registered", account_id)
 
 
+@lru_cache(maxsize=4096)
 def address_person(address: str) -> Person:
     """The person behind a client address: an IPv4 address, or the /64 network of an IPv6 one.
 

@@ -47,6 +47,7 @@ from uploads.slots.manager import TicketView
 from uploads.states import Status as State
 from uploads.storage import store_of
 from uploads.storage.base import StorageError
+from uploads.waiting import rest_after
 
 PAGE_FILES = 50
 MOST_POSITIONS = 2**31  # more than the column can hold
@@ -78,7 +79,9 @@ api = DescribedAPI(
 
 
 def on_error(request: HttpRequest, error: Any) -> HttpResponse:
-    return problem(from_exception(error))
+    refusal = from_exception(error)
+    rest_after(refusal, getattr(request, "scope", {}))
+    return problem(refusal)
 
 
 for _error in (Exception, ValidationError, HttpError, Http404):  # for the last three the framework has its own

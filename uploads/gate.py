@@ -17,16 +17,14 @@ from django.utils.decorators import sync_and_async_middleware
 
 from quotas.rules import account_person, address_person
 from uploads import doors, links
-from uploads.delivery.lasting import end_turn
 from uploads.errors import RateLimited, UploadError
 from uploads.people import refuse_foreign, user_of
 from uploads.problems import is_of_the_api, problem
-from uploads.waiting import free_connection
+from uploads.waiting import free_connection, rest_after
 
 # The admin's own pages, or nobody could open again; what every page is made of; what watches the program.
 ALWAYS_OPEN = ("/admin/", "/static/", "/jsi18n/", "/i18n/")
 WATCHING = ("/healthz", "/readyz", "/metrics")
-FLOOD_REST_SECONDS = 1.0
 INITIATIONS = ("/api/v1/upload/initiate", "/api/v1/batch/initiate")
 
 
@@ -78,6 +76,7 @@ async def _refusal(request: HttpRequest) -> HttpResponseBase | None:
         if not path.startswith(ALWAYS_OPEN):
             await _knock(request)
     except UploadError as error:
+        rest_after(error, getattr(request, "scope", {}))
         return _answer(request, error)
     return None
 
@@ -91,8 +90,6 @@ async def _count(request: HttpRequest) -> None:
     try:
         await doors.count_request(_address_of(request))
     except RateLimited:
-        # Saying no costs time as well: it must not be what the flood takes from everybody else.
-        end_turn(getattr(request, "scope", {}), rest=FLOOD_REST_SECONDS)
         request.user = AnonymousUser()  # whoever it is: this page asks the database for nobody
         raise
 

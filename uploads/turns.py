@@ -5,36 +5,94 @@ person who waits.
 """
 
 import asyncio
+import time
 import weakref
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 LONGEST_REST_SECONDS = 1.0
+SHARE = 0.25
+AHEAD_SECONDS = 0.1
+FORGOTTEN_AT_ONCE = 2
+
+
+class Share:
+    """How much of this process's time one person has while others need it: `part` of each second, and some ahead.
+
+    Needs to be asked about nobody else: who keeps to their part is never told to wait.
+    """
+
+    def __init__(
+        self,
+        others_need_it: Callable[[str], bool],
+        part: float = SHARE,
+        ahead: float = AHEAD_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._others_need_it, self._part, self._ahead, self._clock = others_need_it, part, ahead, clock
+        # When each will have waited for all that they had; who had some last is last.
+        self._even: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._even)
+
+    def take(self, person: str, seconds: float) -> None:
+        """This person had so many seconds."""
+        now = self._clock()
+        self._forget(now)
+        if self._others_need_it(person):
+            # What is more was waiting: for a database that is locked, say.
+            had = min(seconds, LONGEST_REST_SECONDS)
+            self._even[person] = max(now, self._even.get(person, 0.0)) + had / self._part
+            self._even.move_to_end(person)
+
+    def wait(self, person: str) -> float:
+        """Seconds until this person may have more."""
+        return max(0.0, self._even.get(person, 0.0) - self._ahead / self._part - self._clock())
+
+    def _forget(self, now: float) -> None:
+        for _ in range(FORGOTTEN_AT_ONCE):
+            person = next(iter(self._even), None)
+            if person is None or self._even[person] > now:
+                return
+            del self._even[person]
 
 
 class Turns:
-    """At most `at_once` turns are taken at a time, and at most `each` of them by one person."""
+    """At most `at_once` turns are taken at a time, and at most `each` of them by one person, who keeps to a `share`."""
 
-    def __init__(self, at_once: int, each: int) -> None:
-        self._at_once, self._each = at_once, each
+    def __init__(self, at_once: int, each: int, share: Share | None = None) -> None:
+        self._at_once, self._each, self._share = at_once, each, share
         self._taken: Counter[str] = Counter()
         self._resting: Counter[str] = Counter()
+        self._since: dict[str, float] = {}  # who has turns: since when that is not taken from their share yet
+        self._paused: set[str] = set()  # who waits for their share, and for no place
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()  # who waits, and may have one more
 
     def may_have_more(self, person: str) -> bool:
         """Has this person less than one may have?"""
-        return self._taken[person] + self._resting[person] < self._each
+        return person not in self._paused and self._taken[person] + self._resting[person] < self._each
+
+    def waiting(self, person: str) -> int:
+        """How many turns this person waits for."""
+        return len(self._waiting.get(person, ()))
 
     def is_free(self, person: str) -> bool:
         """Would `take` return at once?"""
         return self.may_have_more(person) and self._taken.total() < self._at_once
 
+    def take_now(self, person: str) -> bool:
+        """Take a turn where one is free, as `is_free` says."""
+        if not self.is_free(person):
+            return False
+        self._begin(person)
+        return True
+
     async def take(self, person: str) -> None:
         """Return when it is this person's turn, which `give_back` ends."""
-        if self.is_free(person):
-            self._taken[person] += 1
+        if self.take_now(person):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(person, deque()).append(turn)
@@ -52,9 +110,38 @@ class Turns:
     def give_back(self, person: str, rest: float = 0.0) -> None:
         """End one turn. For `rest` seconds more this person has one less, while others may have it at once."""
         one_less(self._taken, person)
+        if self._share is not None:
+            self._take_from(self._share, person)
         if rest:
             self._resting[person] += 1
             asyncio.get_running_loop().call_later(rest, self._rested, person)
+        self._go_on(person)
+
+    def _begin(self, person: str) -> None:
+        self._taken[person] += 1
+        if self._share is not None:
+            self._since.setdefault(person, time.monotonic())
+
+    def _take_from(self, share: Share, person: str) -> None:
+        """What passed while at least one turn was this person's is theirs, whatever it was spent on.
+
+        Where others keep the process busy too, it passes as quickly, and that person gives way the more.
+        """
+        now = time.monotonic()
+        share.take(person, now - self._since.pop(person))
+        if person in self._taken:
+            self._since[person] = now
+        self._pause(person, share)
+
+    def _pause(self, person: str, share: Share) -> None:
+        """Let this person have no more turns until they have waited for those that they had."""
+        if person not in self._paused and (wait := share.wait(person)):
+            self._paused.add(person)
+            asyncio.get_running_loop().call_later(wait, self._paused_long_enough, person, share)
+
+    def _paused_long_enough(self, person: str, share: Share) -> None:
+        self._paused.discard(person)
+        self._pause(person, share)  # turns that they still had have ended meanwhile
         self._go_on(person)
 
     def _rested(self, person: str) -> None:
@@ -67,7 +154,7 @@ class Turns:
             lucky, _ = self._next.popitem(last=False)
             turn = self._waiting[lucky].popleft()
             if not turn.done():  # it is, where its request was given up a moment ago
-                self._taken[lucky] += 1
+                self._begin(lucky)
                 turn.set_result(None)
             self._offer(lucky)
 
@@ -78,6 +165,8 @@ class Turns:
             self._next.pop(person, None)
         elif self.may_have_more(person):
             self._next.setdefault(person)
+        else:
+            self._next.pop(person, None)
 
 
 def one_less(count: Counter[str], person: str) -> None:

@@ -4,18 +4,20 @@ What they wait in has a bound of its own in place of the turns, or waiting would
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from channels.db import database_sync_to_async
 from django.http import HttpRequest
 
 from uploads.delivery.lasting import end_turn
-from uploads.errors import RateLimited
+from uploads.errors import RateLimited, UploadError
 from uploads.turns import one_less
 
 MOST, EACH = 64, 8
 RETRY_SECONDS = 10
+FLOOD_REST_SECONDS = 0.5
 
 
 class Waiters:
@@ -45,6 +47,12 @@ async def let_go(request: HttpRequest) -> None:
     """Give the request's turn back, and its connection: a wait begins that is bounded otherwise."""
     end_turn(getattr(request, "scope", {}))
     await free_connection()
+
+
+def rest_after(refusal: UploadError, scope: Mapping[str, Any]) -> None:
+    """Have whoever asks too often rest before they ask again: saying no costs time that others need, too."""
+    if isinstance(refusal, RateLimited):
+        end_turn(scope, rest=FLOOD_REST_SECONDS)
 
 
 async def free_connection() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from directdrivex.turns import LARGE_BYTES, InTurn
+from directdrivex.turns import LARGE_BYTES, HandshakesInTurn, InTurn
 from uploads.delivery.lasting import end_turn
-from uploads.turns import Turns, WithRests
+from uploads.turns import Share, Turns, WithRests
 
 
 class Line:
@@ -78,6 +78,83 @@ async def test_who_goes_away_just_when_it_is_their_turn_leaves_it_to_the_next() 
     assert line.order == "ac"
 
 
+# --- A share of the time ---
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_share(clock: Clock, *, others: bool = True) -> Share:
+    return Share(lambda person: others, part=0.25, ahead=0.1, clock=clock)
+
+
+def test_who_keeps_to_their_share_never_waits() -> None:
+    share = a_share(clock := Clock())
+    for _ in range(1000):
+        share.take("a", 0.02)
+        clock.now += 0.081
+        assert share.wait("a") == 0.0
+
+
+def test_who_takes_more_waits_until_they_are_even_and_nobody_else_does() -> None:
+    share = a_share(clock := Clock())
+    for _ in range(10):
+        share.take("a", 0.1)
+    assert share.wait("a") == pytest.approx(10 * 0.1 / 0.25 - 0.1 / 0.25)
+    assert share.wait("b") == 0.0
+    clock.now += 3.7
+    assert share.wait("a") == 0.0
+
+
+def test_who_is_alone_may_have_all_of_it() -> None:
+    share = a_share(Clock(), others=False)
+    share.take("a", 100)
+    assert share.wait("a") == 0.0
+
+
+def test_what_took_long_was_not_work_alone() -> None:
+    """A request that waited half a minute for a locked database must not keep its sender out for two."""
+    share = a_share(Clock())
+    share.take("a", 30.0)
+    assert share.wait("a") < 5.0
+
+
+def test_whoever_is_even_again_is_forgotten() -> None:
+    share = a_share(clock := Clock())
+    for person in range(1000):
+        share.take(str(person), 0.01)
+        clock.now += 0.01
+    assert len(share) < 10
+
+
+async def test_who_used_their_share_up_gets_their_next_turn_later_and_others_get_theirs_at_once() -> None:
+    line = Line(Turns(at_once=5, each=2, share=Share(lambda person: person == "a", part=0.25, ahead=0.0)))
+    await line.want("aa")
+    await asyncio.sleep(0.02)
+    await line.give_back("aa")
+    await line.want("aaabb")
+    assert line.order == "aabb"
+    async with asyncio.timeout(5):
+        while line.order != "aabbaa":
+            await asyncio.sleep(0.01)
+
+
+async def test_who_goes_away_while_their_share_is_used_up_leaves_their_turn_to_who_comes_next() -> None:
+    line = Line(Turns(at_once=5, each=1, share=Share(lambda person: True, part=0.25, ahead=0.0)))
+    await line.want("a")
+    await asyncio.sleep(0.01)
+    await line.give_back("a")
+    await line.want("aa")
+    line.tasks[1].cancel()
+    async with asyncio.timeout(5):
+        await line.tasks[2]
+    assert line.order == "aa"
+
+
 # --- Requests ---
 
 
@@ -85,7 +162,7 @@ class Request:
     """A request of one client: `parts` of its body come as they are let, and it goes away when it is told to."""
 
     def __init__(self, client: str = "192.0.2.1", path: str = "/") -> None:
-        self.scope = {"type": "http", "client": (client, 1), "path": path}
+        self.scope: dict[str, Any] = {"type": "http", "client": (client, 1), "path": path}
         self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.sent: list[str] = []
         self.task: asyncio.Task[None] | None = None
@@ -231,6 +308,156 @@ async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits
     async with asyncio.timeout(5):
         await asyncio.gather(*(request.task for request in flood if request.task))
     assert answered == ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+
+
+async def test_a_large_body_of_a_flood_leaves_no_room_at_once_for_the_next_of_its_sender() -> None:
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        answered.append(scope["client"][0])
+        end_turn(scope, rest=0.05)
+        await send({"type": "http.response.start"})
+
+    answered: list[str] = []
+    outer = InTurn(refuses, Turns(at_once=9, each=9))
+    outer.large_bodies = Turns(at_once=1, each=1)
+    large = b"x" * (LARGE_BYTES + 1)
+    flood = [await Request("192.0.2.1").ask(outer, large, b"rest") for _ in range(2)]
+    await Request("192.0.2.2").ask(outer, large, b"rest")
+    await settled()
+    assert answered == ["192.0.2.1", "192.0.2.2"]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(request.task for request in flood if request.task))
+    assert answered == ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+
+
+async def test_who_has_gone_when_their_turn_comes_is_never_worked_on() -> None:
+    inner = Application()
+    request = Request()
+    request.incoming.put_nowait({"type": "http.request", "body": b"gone", "more_body": False})
+    request.incoming.put_nowait({"type": "http.disconnect"})
+    turns = Turns(at_once=1, each=1)
+    await InTurn(inner, turns)(request.scope, request.incoming.get, request.send)
+    assert inner.bodies == []
+    assert turns.is_free("address:192.0.2.1")
+
+
+# --- Handshakes of sockets ---
+
+
+class Handshake(Request):
+    """A socket that a client wants to open; `heard` is what the application was told."""
+
+    def __init__(self, client: str = "192.0.2.1") -> None:
+        super().__init__(client)
+        self.scope["type"] = "websocket"
+
+    async def connect(self, application: Any, *texts: str) -> "Handshake":
+        self.incoming.put_nowait({"type": "websocket.connect"})
+        for text in texts:
+            self.incoming.put_nowait({"type": "websocket.receive", "text": text})
+        self.task = asyncio.create_task(application(self.scope, self.incoming.get, self.send))
+        await settled()
+        await settled()
+        return self
+
+    async def say(self, text: str) -> None:
+        self.incoming.put_nowait({"type": "websocket.receive", "text": text})
+        await settled()
+
+    async def leave(self) -> None:
+        self.incoming.put_nowait({"type": "websocket.disconnect"})
+        await settled()
+
+
+class Sockets:
+    """Judges each handshake when it is let, then hears what comes; `heard` has it all."""
+
+    def __init__(self, rest: float = 0.0) -> None:
+        self.judging, self.heard, self.rest = asyncio.Event(), list[str](), rest
+
+    async def __call__(self, scope: Any, receive: Callable[[], Any], send: Any) -> None:
+        self.heard.append((await receive())["type"])
+        await self.judging.wait()
+        await send({"type": "websocket.accept"})
+        if self.rest:
+            end_turn(scope, rest=self.rest)
+        while (message := await receive())["type"] == "websocket.receive":
+            self.heard.append(message["text"])
+        self.heard.append("gone")
+
+
+async def test_a_handshake_has_a_turn_until_it_is_judged_and_an_open_socket_has_none() -> None:
+    inner = Sockets()
+    outer = HandshakesInTurn(inner, Turns(at_once=1, each=1))
+    first = await Handshake().connect(outer)
+    second = await Handshake().connect(outer)
+    assert inner.heard == ["websocket.connect"]
+    inner.judging.set()
+    await settled()
+    await settled()
+    assert inner.heard == ["websocket.connect"] * 2
+    for number, socket in enumerate((first, second, first)):
+        await socket.say(str(number))
+    await first.leave()
+    assert inner.heard == ["websocket.connect"] * 2 + ["0", "1", "2", "gone"]
+
+
+async def test_what_a_socket_says_before_its_turn_is_heard_after_it_in_order() -> None:
+    inner = Sockets()
+    inner.judging.set()
+    turns = Turns(at_once=1, each=1)
+    outer = HandshakesInTurn(inner, turns)
+    await turns.take("address:192.0.2.1")
+    socket = await Handshake().connect(outer, "early", "next")
+    assert inner.heard == []
+    turns.give_back("address:192.0.2.1")
+    await settled()
+    await settled()
+    await socket.say("late")
+    assert inner.heard == ["websocket.connect", "early", "next", "late"]
+
+
+async def test_a_socket_that_leaves_before_its_turn_is_never_worked_on_and_leaves_the_turn_to_others() -> None:
+    inner = Sockets()
+    outer = HandshakesInTurn(inner, Turns(at_once=1, each=1))
+    await Handshake().connect(outer)
+    gone = await Handshake().connect(outer)
+    await gone.leave()
+    assert gone.task is not None
+    assert gone.task.done()
+    inner.judging.set()
+    await settled()
+    await Handshake("192.0.2.2").connect(outer)
+    assert inner.heard == ["websocket.connect"] * 2
+
+
+async def test_so_many_handshakes_of_one_person_wait_and_one_more_is_refused() -> None:
+    inner = Sockets()
+    outer = HandshakesInTurn(inner, Turns(at_once=9, each=1), most_waiting=2)
+    waiting = [await Handshake().connect(outer) for _ in range(3)]
+    refused = await Handshake().connect(outer)
+    assert refused.sent == ["websocket.close"]
+    assert refused.task is not None
+    assert refused.task.done()
+    await Handshake("192.0.2.2").connect(outer)
+    inner.judging.set()
+    for _ in range(5):
+        await settled()
+    assert inner.heard == ["websocket.connect"] * 4
+    assert [socket.sent for socket in waiting] == [["websocket.accept"]] * 3
+
+
+async def test_after_a_refused_handshake_its_sender_rests_and_nobody_else_waits_for_that() -> None:
+    inner = Sockets(rest=0.05)
+    inner.judging.set()
+    outer = HandshakesInTurn(inner, Turns(at_once=1, each=1))
+    await Handshake().connect(outer)
+    again = await Handshake().connect(outer)
+    await Handshake("192.0.2.2").connect(outer)
+    assert inner.heard == ["websocket.connect"] * 2
+    assert again.sent == []
+    async with asyncio.timeout(5):
+        while again.sent != ["websocket.accept"]:
+            await asyncio.sleep(0.01)
 
 
 # --- Work that would leave nothing to others ---

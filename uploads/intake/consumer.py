@@ -18,6 +18,7 @@ from uploads.intake.faults import internal
 from uploads.intake.handshake import come_in, comes_from_a_foreign_page
 from uploads.intake.session import UploadSession
 from uploads.language import language_of
+from uploads.waiting import rest_after
 
 SEND_SECONDS = 30.0
 
@@ -58,7 +59,9 @@ class UploadConsumer(AsyncConsumer):
         try:
             persons = await come_in(self.scope)
         except (UploadError, DatabaseError, InterfaceError) as error:
-            await self._turn_away(socket, error if isinstance(error, UploadError) else internal(error))
+            refusal = error if isinstance(error, UploadError) else internal(error)
+            rest_after(refusal, self.scope)
+            await self._turn_away(socket, refusal)
             return
         self.session = UploadSession(self.scope["url_route"]["kwargs"]["file_id"], socket, persons)
         self.task = asyncio.create_task(self.session.run())

@@ -174,6 +174,14 @@ def views() -> list[TransferView]:
     return result
 
 
+def others_move(person: str) -> bool:
+    """Does somebody who is not this person, by address or account, move bytes of an upload at this moment?"""
+    return any(
+        session.transfer is not None and session.transfer.rate > 0 and person not in session.persons
+        for session in _sessions.values()
+    )
+
+
 def buffered_bytes() -> int:
     """What all uploads of this process hold in memory at this moment, in bytes."""
     return sum(session.transfer.buffered for session in _sessions.values() if session.transfer is not None)

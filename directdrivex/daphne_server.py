@@ -19,9 +19,11 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
 from websockets.frames import apply_mask
 from zope.interface import implementer
 
+from directdrivex.doorstep import Doorstep
 from directdrivex.frame_budget import FrameBudgets
 from directdrivex.outgoing import BrokenOffError
 from directdrivex.unread import unacknowledged
@@ -233,8 +235,33 @@ class Socket(WebSocketProtocol):
             self.dropConnection(abort=True)
 
 
+class OnTheDoorstep(Protocol):
+    """Has a connection wait so many seconds, and gives it then to the protocol that `come_in` makes."""
+
+    transport: Any
+
+    def __init__(self, seconds: float, come_in: Callable[[], Any]) -> None:
+        self._seconds, self._come_in = seconds, come_in
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()
+        asyncio.get_running_loop().call_later(self._seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        transport = self.transport
+        transport.protocol = self._come_in()
+        transport.protocol.makeConnection(transport)
+        transport.resumeProducing()
+
+
 class RequestFactory(HTTPFactory):
     def buildProtocol(self, address: Any) -> Any:
+        wait = self.server.doorstep.wait(getattr(address, "host", ""))
+        if wait is None:
+            return None  # closed
+        return OnTheDoorstep(wait, partial(self._channel, address)) if wait else self._channel(address)
+
+    def _channel(self, address: Any) -> Any:
         channel = super().buildProtocol(address)
         channel.requestFactory = Request
         return channel
@@ -251,10 +278,15 @@ class DaphneServer(Server):
     """`drain` is awaited at shutdown, before the connections that are left are cut."""
 
     def __init__(
-        self, *arguments: Any, most_body_bytes: int, drain: Callable[[], Awaitable[None]], **more: Any
+        self,
+        *arguments: Any,
+        most_body_bytes: int,
+        drain: Callable[[], Awaitable[None]],
+        doorstep: Doorstep,
+        **more: Any,
     ) -> None:
         super().__init__(*arguments, **more)
-        self.most_body_bytes, self._drain_uploads = most_body_bytes, drain
+        self.most_body_bytes, self._drain_uploads, self.doorstep = most_body_bytes, drain, doorstep
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox | None:
         """As the parent's, with an inbox that holds the peer back."""

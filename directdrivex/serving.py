@@ -4,6 +4,7 @@ Both are told the same: the largest WebSocket message is `settings.UPLOAD_CHUNK_
 (`TRUSTED_PROXIES` decides that in the program), nothing is compressed.
 """
 
+import asyncio
 import codecs
 import contextlib
 import ctypes
@@ -13,6 +14,7 @@ import signal
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from websockets.http11 import Request
 
 from directdrivex.databases.sqlite3.log import kept_log
 from directdrivex.deadlines import PatientHTTP
+from directdrivex.doorstep import Doorstep, OnTheDoorstep
 from directdrivex.frame_budget import FrameBudgets
 from directdrivex.frames import Inlet, read_large_frames
+from uploads.intake.registry import others_move
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
@@ -194,10 +198,15 @@ class UvicornServer(uvicorn.Server):
 
 def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
+    doorstep = Doorstep(others_move, settings.TRUSTED_PROXIES)
+
+    def connection(**of_uvicorn: Any) -> asyncio.Protocol:
+        return OnTheDoorstep(doorstep, partial(PatientHTTP, **of_uvicorn))
+
     config = uvicorn.Config(
         "directdrivex.asgi:application",
         loop="auto",  # uvloop where there is one
-        http=PatientHTTP,  # on h11: httptools takes request headers of any size into memory
+        http=connection,  # type: ignore[arg-type] # on h11: httptools takes request headers of any size into memory
         ws=PatientWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.UPLOAD_CHUNK_BYTES,
@@ -235,6 +244,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         endpoints=[f"fd:fileno={listener.fileno()}"],
         most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         drain=drain_and_close,
+        doorstep=Doorstep(others_move, settings.TRUSTED_PROXIES),
         ping_timeout=0,
         websocket_timeout=-1,
         websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,

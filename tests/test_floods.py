@@ -3,11 +3,12 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psutil
 import pytest
 
-from devtools.client import Client
+from devtools.client import Client, PatternSource
 from devtools.rude import HONEST_ADDRESS
 from devtools.server_process import ServerProcess
 
@@ -149,6 +150,71 @@ async def test_a_thousand_requests_at_once_wait_for_each_other_and_for_nobody_el
     assert answered == [b"200"] * 1000
     assert most < 150
     assert program.memory_info().rss - before < 100 * MIB
+
+
+@asynccontextmanager
+async def somebody_uploads(server: ServerProcess) -> AsyncIterator[None]:
+    """An honest upload that moves for as long as this lasts, a little at a time."""
+    async with Client(server.url, address=HONEST_ADDRESS) as honest:
+        source = PatternSource(4096 * MIB)
+        upload = await honest.initiate("honest.bin", source.size)
+        moves = asyncio.Event()
+
+        async def slowly(length: int) -> None:
+            if upload.stored:
+                moves.set()
+            await asyncio.sleep(0.05)
+
+        sending = asyncio.create_task(honest.send(upload, source, pace=slowly))
+        async with asyncio.timeout(30):
+            await moves.wait()
+        yield
+        assert upload.connections == 1, "nobody broke the honest connection"
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await honest.call("POST", f"upload/cancel/{upload.file_id}", token=upload.token)
+
+
+@pytest.mark.parametrize("what", ["requests", "handshakes"])
+async def test_who_opens_hundreds_of_connections_beside_an_upload_waits_is_answered_and_delays_nobody(
+    wire_server: ServerProcess, what: str
+) -> None:
+    asked = {
+        "requests": "GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
+        "handshakes": HANDSHAKE,
+    }[what].format(host=f"127.0.0.1:{wire_server.port}")
+    answered: list[bytes] = []
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+        writer.write(asked.encode())
+        answered.append((await reader.readline()).split()[1])
+        writer.transport.abort()
+
+    async with somebody_uploads(wire_server), Client(wire_server.url, address="127.0.0.3") as other:
+        flood = [asyncio.create_task(ask()) for _ in range(200)]
+        async with asyncio.timeout(60):
+            while len(answered) < 20:
+                await asyncio.sleep(0.01)
+            assert await other.initiate("small.bin", 1)
+            assert len(answered) < 150, "somebody else was not behind all of them"
+            await asyncio.gather(*flood)
+    assert answered == [{"requests": b"200", "handshakes": b"101"}[what]] * 200
+
+
+async def test_who_connects_and_leaves_without_a_word_leaves_nothing_behind(wire_server: ServerProcess) -> None:
+    program = psutil.Process(wire_server.pid)
+    async with somebody_uploads(wire_server), Client(wire_server.url, address="127.0.0.3") as other:
+        before = program.num_fds()
+        for number in range(500):
+            _reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+            if number % 2:
+                writer.write(HANDSHAKE.format(host="127.0.0.1").encode())
+            writer.transport.abort()
+        assert await other.initiate("small.bin", 1)
+        async with asyncio.timeout(30):
+            while program.num_fds() > before + 20:
+                await asyncio.sleep(0.1)
 
 
 async def test_a_connection_that_is_only_there_for_control_frames_is_cut_off(

@@ -1,0 +1,151 @@
+"""How long a new connection waits before it is read, and that nothing of it is lost by that."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+import uvloop
+
+from directdrivex.doorstep import CONNECTION_SECONDS, LONGEST_SECONDS, Doorstep, OnTheDoorstep
+from uploads.turns import Share
+
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+A_MINUTE = int(60 / CONNECTION_SECONDS)
+
+
+def always(_person: str) -> bool:
+    return True
+
+
+def never(_person: str) -> bool:
+    return False
+
+
+def waits(doorstep: Doorstep, address: str, connections: int) -> list[float | None]:
+    return [doorstep.wait(address) for _ in range(connections)]
+
+
+def test_a_browser_and_a_few_more_behind_one_address_come_in_at_once() -> None:
+    assert waits(Doorstep(always, []), HERE, 30) == [0.0] * 30
+
+
+def test_each_connection_of_a_flood_waits_longer_than_the_one_before_and_others_do_not() -> None:
+    doorstep = Doorstep(always, [])
+    told = [wait or 0.0 for wait in waits(doorstep, HERE, 200)]
+    assert told == sorted(told)
+    assert 0 < told[100] < told[150] < told[199] < LONGEST_SECONDS
+    assert doorstep.wait(THERE) == 0.0
+
+
+def test_a_connection_that_would_wait_too_long_is_closed_and_makes_none_after_it_wait_longer() -> None:
+    clock = [0.0]
+    doorstep = Doorstep(always, [], Share(always, clock=lambda: clock[0]))
+    told = waits(doorstep, HERE, A_MINUTE)
+    assert 500 < sum(wait is not None for wait in told) < 2000
+    assert told[-1] is None
+    clock[0] += 1.0
+    assert doorstep.wait(HERE) is not None
+
+
+def test_nobody_waits_where_nobody_else_would_have_the_time() -> None:
+    assert waits(Doorstep(never, []), HERE, A_MINUTE) == [0.0] * A_MINUTE
+
+
+def test_a_network_of_one_household_is_one_and_trusted_proxies_are_everybody() -> None:
+    doorstep = Doorstep(always, [ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+    waits(doorstep, "2001:db8::1", A_MINUTE)
+    assert doorstep.wait("2001:db8::2") is None
+    for proxy in ("10.1.2.3", "fd00::1", "::ffff:10.1.2.3"):
+        assert waits(doorstep, proxy, A_MINUTE) == [0.0] * A_MINUTE
+    assert waits(doorstep, "", A_MINUTE) == [0.0] * A_MINUTE, "a Unix socket has no address"
+
+
+class Told(Doorstep):
+    """Says what the test told it, and keeps the address that it was asked about."""
+
+    def __init__(self, says: float | None) -> None:
+        super().__init__(always, [])
+        self.says, self.asked = says, ""
+
+    def wait(self, address: str) -> float | None:
+        self.asked = address
+        return self.says
+
+
+class Echo(asyncio.Protocol):
+    """What is inside: sends everything back, and notes when it got it."""
+
+    def __init__(self, came_in: list[float]) -> None:
+        self.came_in = came_in
+
+    def connection_made(self, transport: Any) -> None:  # uvloop's is no asyncio.Transport
+        self.transport = transport
+        self.came_in.append(asyncio.get_running_loop().time())
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
+
+
+@asynccontextmanager
+async def served(doorstep: Doorstep, came_in: list[float]) -> AsyncIterator[int]:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: OnTheDoorstep(doorstep, lambda: Echo(came_in)), "127.0.0.1", 0)
+    async with asyncio.timeout(20), server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_what_was_sent_before_it_came_in_is_answered_after(run: Callable[..., None], seconds: float) -> None:
+    async def ask() -> None:
+        came_in: list[float] = []
+        async with served(doorstep := Told(seconds), came_in) as port:
+            began = asyncio.get_running_loop().time()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"early ")
+            await asyncio.sleep(0.05)
+            writer.write(b"x" * 1_000_000)
+            assert await reader.readexactly(1_000_006) == b"early " + b"x" * 1_000_000
+            writer.write(b"late")
+            assert await reader.readexactly(4) == b"late"
+            assert came_in[0] - began > seconds - 0.01, "but for uvloop's clock, which knows milliseconds"
+            assert doorstep.asked == "127.0.0.1"
+            writer.close()
+
+    run(ask())
+
+
+def test_a_connection_that_is_one_too_many_is_closed(run: Callable[..., None]) -> None:
+    async def ask() -> None:
+        came_in: list[float] = []
+        async with served(Told(None), came_in) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await reader.readexactly(1)
+            writer.close()
+        assert not came_in
+
+    run(ask())
+
+
+def test_who_leaves_on_the_doorstep_does_no_harm_to_who_comes_next(run: Callable[..., None]) -> None:
+    async def ask() -> None:
+        async with served(Told(0.1), []) as port:
+            for _ in range(20):
+                _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"early")
+                writer.transport.abort()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"patient")
+            assert await reader.readexactly(7) == b"patient"
+            writer.close()
+
+    run(ask())

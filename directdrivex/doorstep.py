@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from quotas.rules import IPNetwork, address_person, client_address
+from quotas.rules import IPNetwork, address_person, is_in
 from uploads.turns import Share
 
 CONNECTION_SECONDS = 0.0025  # about what one takes with its request and an answer that says no; 40 of them are ahead
@@ -27,17 +27,13 @@ class Doorstep:
 
     def wait(self, address: str) -> float | None:
         """Seconds that one more connection from this address waits; None where it is to be closed at once."""
-        if not address or self._is_trusted(address):
+        if not address or is_in(address, self._trusted):
             return 0.0
         person = address_person(address).key
         if (wait := self._share.wait(person)) > LONGEST_SECONDS:
             return None
         self._share.take(person, CONNECTION_SECONDS)
         return wait
-
-    def _is_trusted(self, address: str) -> bool:
-        # Asking with another entry tells whether this one would be believed.
-        return bool(self._trusted) and client_address(address, ["0.0.0.0"], self._trusted) != address  # noqa: S104
 
 
 class OnTheDoorstep(asyncio.Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from quotas.rules import IPNetwork, client_address
+from quotas.rules import IPNetwork, client_address, is_in
 
 
 def _entries(scope: dict[str, Any], name: bytes) -> list[str]:
@@ -27,8 +27,7 @@ class ForwardedHeaders:
 
     def _seen_from_outside(self, scope: dict[str, Any]) -> dict[str, Any]:
         peer, port = scope["client"][0], scope["client"][1]
-        # A trusted peer alone makes these headers worth reading; asking with no entry tells whether it is one.
-        if client_address(peer, ["0.0.0.0"], self.trusted) == peer:  # noqa: S104 - a marker, nothing is bound
+        if not is_in(peer, self.trusted):  # only then are these headers worth reading
             return scope
         seen = dict(scope)
         client = client_address(peer, _entries(scope, b"x-forwarded-for"), self.trusted)

@@ -25,7 +25,7 @@ def account_person(account_id: int) -> Person:
     return Person(f"{ACCOUNT}{account_id}", "registered", account_id)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # asked of each connection and of each request
 def address_person(address: str) -> Person:
     """The person behind a client address: an IPv4 address, or the /64 network of an IPv6 one.
 
@@ -40,6 +40,15 @@ def address_person(address: str) -> Person:
     return Person(f"{ADDRESS}{parsed}", "anonymous")
 
 
+def is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
+    """Does one of these networks have this address? What is none is in no network."""
+    try:
+        parsed = _plain_address(address)
+    except ValueError:
+        return False
+    return any(parsed.version == network.version and parsed in network for network in networks)
+
+
 def client_address(peer: str, forwarded_for: Iterable[str], trusted: Iterable[IPNetwork]) -> str:
     """The address of the client: the last hop, read from right to left, that is no trusted proxy.
 
@@ -47,17 +56,9 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: Iterable[IP
     untrusted hop was written by that hop and proves nothing.
     """
     networks = list(trusted)
-
-    def is_trusted(address: str) -> bool:
-        try:
-            parsed = _plain_address(address)
-        except ValueError:
-            return False
-        return any(parsed.version == network.version and parsed in network for network in networks)
-
     current = peer
     for entry in reversed([entry.strip() for entry in forwarded_for]):
-        if not is_trusted(current):
+        if not is_in(current, networks):
             break
         try:
             current = str(_plain_address(entry.strip("[]")))

@@ -233,6 +233,17 @@ def test_an_account_is_registered_and_no_address_can_name_it() -> None:
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 
 
+@pytest.mark.parametrize("address", ["10.255.0.1", "fd00::1", "::ffff:10.0.0.1"])
+def test_an_address_is_in_a_network_of_its_kind(address: str) -> None:
+    assert rules.is_in(address, PROXIES)
+    assert not rules.is_in(address, [])
+
+
+@pytest.mark.parametrize("address", ["11.0.0.1", "::a00:1", "2001:db8::1", "unknown", ""])
+def test_others_and_what_is_no_address_are_in_none(address: str) -> None:
+    assert not rules.is_in(address, PROXIES)
+
+
 def test_forwarded_headers_of_a_stranger_are_not_believed() -> None:
     assert rules.client_address("203.0.113.5", ["198.51.100.1"], PROXIES) == "203.0.113.5"
     assert rules.client_address("10.0.0.1", ["198.51.100.1"], []) == "10.0.0.1"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from quotas.rules import IPNetwork, address_person, is_in
-from uploads.turns import Share
+from uploads.time_shares import Share
 
 CONNECTION_SECONDS = 0.0025  # about what one takes with its request and an answer that says no; 40 of them are ahead
 LONGEST_SECONDS = 10.0  # a thousand connections of one address wait; one more is closed

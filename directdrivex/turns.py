@@ -13,7 +13,8 @@ from typing import Any
 from quotas.rules import address_person
 from uploads.delivery.lasting import TURN
 from uploads.intake import registry
-from uploads.turns import Share, Turns
+from uploads.time_shares import Share
+from uploads.turns import Turns
 
 AT_ONCE = 128
 EACH = 16  # behind one address may be a whole company, whose browsers wait for news of a batch

@@ -8,55 +8,12 @@ import asyncio
 import time
 import weakref
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from uploads.time_shares import Share
+
 LONGEST_REST_SECONDS = 1.0
-SHARE = 0.25
-AHEAD_SECONDS = 0.1
-FORGOTTEN_AT_ONCE = 2
-
-
-class Share:
-    """How much of this process's time one person has while others need it: `part` of each second, and some ahead.
-
-    Needs to be asked about nobody else: who keeps to their part is never told to wait.
-    """
-
-    def __init__(
-        self,
-        others_need_it: Callable[[str], bool],
-        part: float = SHARE,
-        ahead: float = AHEAD_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._others_need_it, self._part, self._ahead, self._clock = others_need_it, part, ahead, clock
-        # When each will have waited for all that they had; who had some last is last.
-        self._even: OrderedDict[str, float] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._even)
-
-    def take(self, person: str, seconds: float) -> None:
-        """This person had so many seconds."""
-        now = self._clock()
-        self._forget(now)
-        if self._others_need_it(person):
-            # What is more was waiting: for a database that is locked, say.
-            had = min(seconds, LONGEST_REST_SECONDS)
-            self._even[person] = max(now, self._even.get(person, 0.0)) + had / self._part
-            self._even.move_to_end(person)
-
-    def wait(self, person: str) -> float:
-        """Seconds until this person may have more."""
-        return max(0.0, self._even.get(person, 0.0) - self._ahead / self._part - self._clock())
-
-    def _forget(self, now: float) -> None:
-        for _ in range(FORGOTTEN_AT_ONCE):
-            person = next(iter(self._even), None)
-            if person is None or self._even[person] > now:
-                return
-            del self._even[person]
 
 
 class Turns:
@@ -83,16 +40,10 @@ class Turns:
         """Would `take` return at once?"""
         return self.may_have_more(person) and self._taken.total() < self._at_once
 
-    def take_now(self, person: str) -> bool:
-        """Take a turn where one is free, as `is_free` says."""
-        if not self.is_free(person):
-            return False
-        self._begin(person)
-        return True
-
     async def take(self, person: str) -> None:
         """Return when it is this person's turn, which `give_back` ends."""
-        if self.take_now(person):
+        if self.is_free(person):
+            self._begin(person)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(person, deque()).append(turn)

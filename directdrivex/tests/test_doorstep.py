@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from directdrivex.doorstep import CONNECTION_SECONDS, LONGEST_SECONDS, Doorstep, OnTheDoorstep
-from uploads.turns import Share
+from uploads.time_shares import Share
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 A_MINUTE = int(60 / CONNECTION_SECONDS)

@@ -8,7 +8,8 @@ import pytest
 
 from directdrivex.turns import LARGE_BYTES, HandshakesInTurn, InTurn
 from uploads.delivery.lasting import end_turn
-from uploads.turns import Share, Turns, WithRests
+from uploads.time_shares import Share
+from uploads.turns import Turns, WithRests
 
 
 class Line:

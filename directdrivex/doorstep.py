@@ -19,11 +19,8 @@ LONGEST_SECONDS = 10.0  # a thousand connections of one address wait; one more i
 class Doorstep:
     """Tells how long each new connection waits before it is read."""
 
-    def __init__(
-        self, others_need_it: Callable[[str], bool], trusted: Iterable[IPNetwork], share: Share | None = None
-    ) -> None:
-        self._share = Share(others_need_it) if share is None else share
-        self._trusted = list(trusted)
+    def __init__(self, share: Share, trusted: Iterable[IPNetwork]) -> None:
+        self._share, self._trusted = share, list(trusted)
 
     def wait(self, address: str) -> float | None:
         """Seconds that one more connection from this address waits; None where it is to be closed at once."""

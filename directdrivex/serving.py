@@ -32,6 +32,7 @@ from directdrivex.doorstep import Doorstep, OnTheDoorstep
 from directdrivex.frame_budget import FrameBudgets
 from directdrivex.frames import Inlet, read_large_frames
 from uploads.intake.registry import others_move
+from uploads.time_shares import Share
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
@@ -198,7 +199,7 @@ class UvicornServer(uvicorn.Server):
 
 def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
-    doorstep = Doorstep(others_move, settings.TRUSTED_PROXIES)
+    doorstep = Doorstep(Share(others_move), settings.TRUSTED_PROXIES)
 
     def connection(**of_uvicorn: Any) -> asyncio.Protocol:
         return OnTheDoorstep(doorstep, partial(PatientHTTP, **of_uvicorn))
@@ -244,7 +245,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         endpoints=[f"fd:fileno={listener.fileno()}"],
         most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         drain=drain_and_close,
-        doorstep=Doorstep(others_move, settings.TRUSTED_PROXIES),
+        doorstep=Doorstep(Share(others_move), settings.TRUSTED_PROXIES),
         ping_timeout=0,
         websocket_timeout=-1,
         websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,

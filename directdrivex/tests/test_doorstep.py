@@ -29,11 +29,11 @@ def waits(doorstep: Doorstep, address: str, connections: int) -> list[float | No
 
 
 def test_a_browser_and_a_few_more_behind_one_address_come_in_at_once() -> None:
-    assert waits(Doorstep(always, []), HERE, 30) == [0.0] * 30
+    assert waits(Doorstep(Share(always), []), HERE, 30) == [0.0] * 30
 
 
 def test_each_connection_of_a_flood_waits_longer_than_the_one_before_and_others_do_not() -> None:
-    doorstep = Doorstep(always, [])
+    doorstep = Doorstep(Share(always), [])
     told = [wait or 0.0 for wait in waits(doorstep, HERE, 200)]
     assert told == sorted(told)
     assert 0 < told[100] < told[150] < told[199] < LONGEST_SECONDS
@@ -42,7 +42,7 @@ def test_each_connection_of_a_flood_waits_longer_than_the_one_before_and_others_
 
 def test_a_connection_that_would_wait_too_long_is_closed_and_makes_none_after_it_wait_longer() -> None:
     clock = [0.0]
-    doorstep = Doorstep(always, [], Share(always, clock=lambda: clock[0]))
+    doorstep = Doorstep(Share(always, clock=lambda: clock[0]), [])
     told = waits(doorstep, HERE, A_MINUTE)
     assert 500 < sum(wait is not None for wait in told) < 2000
     assert told[-1] is None
@@ -51,11 +51,11 @@ def test_a_connection_that_would_wait_too_long_is_closed_and_makes_none_after_it
 
 
 def test_nobody_waits_where_nobody_else_would_have_the_time() -> None:
-    assert waits(Doorstep(never, []), HERE, A_MINUTE) == [0.0] * A_MINUTE
+    assert waits(Doorstep(Share(never), []), HERE, A_MINUTE) == [0.0] * A_MINUTE
 
 
 def test_a_network_of_one_household_is_one_and_trusted_proxies_are_everybody() -> None:
-    doorstep = Doorstep(always, [ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+    doorstep = Doorstep(Share(always), [ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
     waits(doorstep, "2001:db8::1", A_MINUTE)
     assert doorstep.wait("2001:db8::2") is None
     for proxy in ("10.1.2.3", "fd00::1", "::ffff:10.1.2.3"):
@@ -67,7 +67,7 @@ class Told(Doorstep):
     """Says what the test told it, and keeps the address that it was asked about."""
 
     def __init__(self, says: float | None) -> None:
-        super().__init__(always, [])
+        super().__init__(Share(always), [])
         self.says, self.asked = says, ""
 
     def wait(self, address: str) -> float | None:

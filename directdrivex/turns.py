@@ -12,7 +12,7 @@ from typing import Any
 
 from quotas.rules import address_person
 from uploads.delivery.lasting import TURN
-from uploads.intake import registry
+from uploads.intake.registry import others_move
 from uploads.time_shares import Share
 from uploads.turns import Turns
 
@@ -25,9 +25,9 @@ MOST_HANDSHAKES_WAITING = 512  # of one person
 APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
 
 
-def in_company(at_once: int = AT_ONCE, each: int = EACH) -> Turns:
+def in_company() -> Turns:
     """Turns of which each person has no more than their share while somebody else uploads."""
-    return Turns(at_once, each, Share(registry.others_move))
+    return Turns(AT_ONCE, EACH, Share(others_move))
 
 
 def person_of(scope: Mapping[str, Any]) -> str:
@@ -95,15 +95,7 @@ class InTurn:
             turn()
             await send(message)
 
-        scope[TURN] = turn
-        try:
-            if await turn.taken_before(coming):
-                try:
-                    await self.application(scope, replayed, noted)
-                finally:
-                    turn()
-        finally:
-            coming.cancel()
+        await _work_in(turn, coming, self.application, scope, replayed, noted)
 
 
 class HandshakesInTurn:
@@ -136,15 +128,22 @@ class HandshakesInTurn:
             was_heard = True
             return message
 
-        scope[TURN] = turn
-        try:
-            if await turn.taken_before(coming):
-                try:
-                    await self.application(scope, replayed, send)
-                finally:
-                    turn()
-        finally:
-            coming.cancel()
+        await _work_in(turn, coming, self.application, scope, replayed, send)
+
+
+async def _work_in(
+    turn: Turn, coming: "asyncio.Future[Any]", application: Any, scope: dict[str, Any], receive: Any, send: Any
+) -> None:
+    """Have the application work on this in its turn, unless `coming` tells before that its client has gone."""
+    scope[TURN] = turn
+    try:
+        if await turn.taken_before(coming):
+            try:
+                await application(scope, receive, send)
+            finally:
+                turn()
+    finally:
+        coming.cancel()
 
 
 def _has_gone(coming: "asyncio.Future[Any]") -> bool:

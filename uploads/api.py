@@ -20,6 +20,7 @@ from uploads import announcing, followed, links, services, strict_json
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_api import router as batch_router
 from uploads.delivery import stream
+from uploads.delivery.lasting import scope_of
 from uploads.errors import InvalidRequest, UploadError, WrongState, every_error
 from uploads.models import StoredFile
 from uploads.openapi import DescribedAPI
@@ -80,7 +81,7 @@ api = DescribedAPI(
 
 def on_error(request: HttpRequest, error: Any) -> HttpResponse:
     refusal = from_exception(error)
-    rest_after(refusal, getattr(request, "scope", {}))
+    rest_after(refusal, scope_of(request))
     return problem(refusal)
 
 

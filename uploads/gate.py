@@ -17,6 +17,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from quotas.rules import account_person, address_person
 from uploads import doors, links
+from uploads.delivery.lasting import scope_of
 from uploads.errors import RateLimited, UploadError
 from uploads.people import refuse_foreign, user_of
 from uploads.problems import is_of_the_api, problem
@@ -76,7 +77,7 @@ async def _refusal(request: HttpRequest) -> HttpResponseBase | None:
         if not path.startswith(ALWAYS_OPEN):
             await _knock(request)
     except UploadError as error:
-        rest_after(error, getattr(request, "scope", {}))
+        rest_after(error, scope_of(request))
         return _answer(request, error)
     return None
 

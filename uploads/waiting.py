@@ -11,7 +11,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.http import HttpRequest
 
-from uploads.delivery.lasting import end_turn
+from uploads.delivery.lasting import end_turn, scope_of
 from uploads.errors import RateLimited, UploadError
 from uploads.turns import one_less
 
@@ -45,7 +45,7 @@ class Waiters:
 
 async def let_go(request: HttpRequest) -> None:
     """Give the request's turn back, and its connection: a wait begins that is bounded otherwise."""
-    end_turn(getattr(request, "scope", {}))
+    end_turn(scope_of(request))
     await free_connection()
 
 

@@ -15,6 +15,12 @@ UNSENT = "directdrivex.unsent"  # and of those, how many would never leave if it
 READER = "directdrivex.reader"  # the `Reader` of an answer that may have to give way to others
 
 
+def scope_of(request: Any) -> dict[str, Any]:
+    """The scope of a Django request; an empty one where no server made it, as in a test of a view."""
+    scope: dict[str, Any] = getattr(request, "scope", {})
+    return scope
+
+
 def held_by(scope: Mapping[str, Any]) -> AsyncExitStack | None:
     """Where to put what is to be given back; None where nobody runs the answer to its end, as in a test of a view."""
     return scope.get(HELD)

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from uploads.delivery.lasting import READER, UNREAD, UNSENT, held_by
+from uploads.delivery.lasting import READER, UNREAD, UNSENT, held_by, scope_of
 from uploads.delivery.reader import Reader
 from uploads.errors import RateLimited
 from uploads.turns import Turns, one_less
@@ -51,7 +51,7 @@ class Line:
 
         Raises `RateLimited`.
         """
-        scope = getattr(request, "scope", {})
+        scope = scope_of(request)
         held = held_by(scope)
         if held is None:
             return

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from uploads.delivery import ranges
-from uploads.delivery.lasting import READER, held_by
+from uploads.delivery.lasting import READER, held_by, scope_of
 from uploads.delivery.line import line
 from uploads.delivery.ranges import ByteRange, Outcome
 from uploads.delivery.reader import Reader
@@ -73,7 +73,7 @@ async def respond(
     await line().enter(request)
     read = partial(whole.read, start, length)
     part = Part(start, length, size, is_range=wanted is not None)
-    scope = getattr(request, "scope", {})
+    scope = scope_of(request)
     reader: Reader | None = scope.get(READER)
     blocks = await give(access, read, part, locks, whole.shares, reader.unsent if reader else None)
     if (held := held_by(scope)) is not None:

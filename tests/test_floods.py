@@ -1,7 +1,6 @@
 """One client that sends far too much costs memory to nobody, and the others are still served."""
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,21 +8,13 @@ import psutil
 import pytest
 
 from devtools.client import Client, PatternSource
+from devtools.raw_socket import BINARY, CONTINUATION, PING, PONG, Socket, frame, request_of
 from devtools.rude import HONEST_ADDRESS
 from devtools.server_process import ServerProcess
 
 MIB = 1024 * 1024
+SOCKET = "/ws_api/upload_parallel/x"
 pytestmark = pytest.mark.every_server
-HANDSHAKE = (
-    "GET /ws_api/upload_parallel/x HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-PING, PONG, BINARY, CONTINUATION = 9, 10, 2, 0
-
-
-def frame(opcode: int, length: int, *, final: bool = True) -> bytes:
-    """A frame of zeros, masked with zeros."""
-    return struct.pack("!BB", (0x80 if final else 0) | opcode, 0x80 | length) + bytes(4 + length)
 
 
 @pytest.fixture
@@ -34,10 +25,8 @@ async def client(wire_server: ServerProcess) -> AsyncIterator[Client]:
 
 async def flood(server: ServerProcess, first: bytes, block: bytes, total: int) -> None:
     """Open a socket, never read, and send `block` again and again until `total` bytes are gone or nobody takes more."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer = (await Socket.open(server.port, SOCKET)).writer
     try:
-        writer.write(HANDSHAKE.format(host=f"127.0.0.1:{server.port}").encode())
-        await reader.readuntil(b"\r\n\r\n")
         writer.write(first)
         for _ in range(total // len(block)):
             writer.write(block)
@@ -52,11 +41,11 @@ async def flood(server: ServerProcess, first: bytes, block: bytes, total: int) -
 @pytest.mark.parametrize(
     ("first", "block"),
     [
-        (b"", frame(PING, 125) * 500),
-        (b"", frame(PING, 0) * 5000),
-        (b"", frame(BINARY, 0) * 5000),
-        (b"", frame(BINARY, 1) * 5000),
-        (frame(BINARY, 0, final=False), frame(CONTINUATION, 0, final=False) * 5000),
+        (b"", frame(PING, bytes(125)) * 500),
+        (b"", frame(PING) * 5000),
+        (b"", frame(BINARY) * 5000),
+        (b"", frame(BINARY, bytes(1)) * 5000),
+        (frame(BINARY, final=False), frame(CONTINUATION, final=False) * 5000),
     ],
     ids=["full pings", "empty pings", "empty frames", "one-byte frames", "empty continuations"],
 )
@@ -75,12 +64,11 @@ async def test_large_frames_that_are_announced_and_not_sent_cost_no_memory(
 ) -> None:
     await client.call("GET", "upload/quota-info")
     before = wire_server.memory()
+    begun = frame(BINARY, bytes(1000), length=b"\x7f" + MIB.to_bytes(8, "big"))
     writers = []
     for _ in range(100):
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
-        writer.write(HANDSHAKE.format(host=f"127.0.0.1:{wire_server.port}").encode())
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(struct.pack("!BBQ", 0x80 | BINARY, 0x80 | 127, MIB) + bytes(1000))
+        writer = (await Socket.open(wire_server.port, SOCKET)).writer
+        writer.write(begun)
         writers.append(writer)
     await client.call("GET", "upload/quota-info")
     assert wire_server.memory() - before < 100 * MIB // 4
@@ -180,14 +168,14 @@ async def test_who_opens_hundreds_of_connections_beside_an_upload_waits_is_answe
     wire_server: ServerProcess, what: str
 ) -> None:
     asked = {
-        "requests": "GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
-        "handshakes": HANDSHAKE,
-    }[what].format(host=f"127.0.0.1:{wire_server.port}")
+        "requests": b"GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+        "handshakes": request_of(SOCKET, wire_server.port),
+    }[what]
     answered: list[bytes] = []
 
     async def ask() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
-        writer.write(asked.encode())
+        writer.write(asked)
         answered.append((await reader.readline()).split()[1])
         writer.transport.abort()
 
@@ -209,7 +197,7 @@ async def test_who_connects_and_leaves_without_a_word_leaves_nothing_behind(wire
         for number in range(500):
             _reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
             if number % 2:
-                writer.write(HANDSHAKE.format(host="127.0.0.1").encode())
+                writer.write(request_of(SOCKET, wire_server.port))
             writer.transport.abort()
         assert await other.initiate("small.bin", 1)
         async with asyncio.timeout(30):
@@ -220,16 +208,15 @@ async def test_who_connects_and_leaves_without_a_word_leaves_nothing_behind(wire
 async def test_a_connection_that_is_only_there_for_control_frames_is_cut_off(
     client: Client, wire_server: ServerProcess
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
-    writer.write(HANDSHAKE.format(host=f"127.0.0.1:{wire_server.port}").encode())
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(frame(PONG, 0) * 150)
+    socket = await Socket.open(wire_server.port, SOCKET)
+    reader, writer = socket.reader, socket.writer
+    writer.write(frame(PONG) * 150)
     await writer.drain()
     with pytest.raises(TimeoutError):  # as many as a healthy client sends in an hour do no harm
         async with asyncio.timeout(1):
             await reader.read(1)
     try:
-        writer.write(frame(PONG, 0) * 5000)
+        writer.write(frame(PONG) * 5000)
         async with asyncio.timeout(10):
             await reader.read()
     except ConnectionError:

@@ -12,10 +12,12 @@ starts one with other settings. See `devtools/server_process.py`. What must hold
 `emulator` is a Google Drive on this machine, with faults on request. See `devtools/emulator_process.py`.
 """
 
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,23 +125,19 @@ def start_server(prepared_data_dir: Path, tmp_path: Path) -> Iterator[Callable[.
 
     Each has a data folder of its own, a prepared one unless the test names a DATA_DIR or another database.
     """
-    servers: list[ServerProcess] = []
+    servers, numbers = ExitStack(), itertools.count()
 
     def start(**environment: str) -> ServerProcess:
-        data = Path(environment.pop("DATA_DIR", tmp_path / f"server-{len(servers)}"))
+        data = Path(environment.pop("DATA_DIR", tmp_path / f"server-{next(numbers)}"))
         if not data.exists():
             shutil.copytree(prepared_data_dir, data)
         values = {"SECRET_KEY": os.environ["SECRET_KEY"], **environment}
         if values.get("DATABASE_URL"):
             prepare({**values, "DATA_DIR": str(data)})
-        server = ServerProcess(data, values)
-        servers.append(server)
-        server.start()
-        return server
+        return servers.enter_context(ServerProcess(data, values))
 
-    yield start
-    for server in servers:
-        server.stop()
+    with servers:
+        yield start
 
 
 @pytest.fixture
@@ -151,17 +149,13 @@ def server(start_server: Callable[..., ServerProcess]) -> ServerProcess:
 @pytest.fixture
 def start_emulator(tmp_path: Path) -> Iterator[Callable[[], EmulatorProcess]]:
     """Starts a Drive emulator with a folder of its own, as often as it is called."""
-    emulators: list[EmulatorProcess] = []
+    emulators, numbers = ExitStack(), itertools.count()
 
     def start() -> EmulatorProcess:
-        emulator = EmulatorProcess(tmp_path / f"emulator-{len(emulators)}")
-        emulators.append(emulator)
-        emulator.start()
-        return emulator
+        return emulators.enter_context(EmulatorProcess(tmp_path / f"emulator-{next(numbers)}"))
 
-    yield start
-    for emulator in emulators:
-        emulator.stop()
+    with emulators:
+        yield start
 
 
 @pytest.fixture

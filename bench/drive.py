@@ -53,13 +53,8 @@ WAYS: dict[str, Way] = {OURS: send_by_us, RCLONE: send_by_rclone}
 
 
 def run_once(send: Way, home: Path, file: Path) -> Run:
-    with work_folder(home) as folder:
-        emulator = EmulatorProcess(folder / "emulator")
-        emulator.start()
-        try:
-            return send(emulator, folder, file)
-        finally:
-            emulator.stop()
+    with work_folder(home) as folder, EmulatorProcess(folder / "emulator") as emulator:
+        return send(emulator, folder, file)
 
 
 def measure(home: Path, file: Path, runs: int) -> Iterable[Series]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from devtools import shared_stores
 from devtools.processes import bound_to_parent, cpu_seconds_of, end, memory_of
@@ -52,7 +53,7 @@ def prepare(overrides: dict[str, str]) -> None:
 class ProgramProcess:
     """A program that prints its address, as a child process. Its port stays over a restart.
 
-    `url` is its address without a trailing slash, `log` the file with all that it printed.
+    `url` is its address without a trailing slash, `log` the file with all that it printed. `with` starts and stops it.
     """
 
     title: str
@@ -71,6 +72,13 @@ class ProgramProcess:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start, and return when the program has printed its address. Raises `ServerFailedError`."""

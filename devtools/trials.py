@@ -210,9 +210,7 @@ def ground_of(folder: Path, *, on_postgresql: bool = False, **settings: str) -> 
             values["DATABASE_URL"] = postgres.url
         folder.mkdir(mode=0o700)
         prepare({**values, "DATA_DIR": str(folder)})
-        server = FaultyServer(folder, values)
-        server.start()
-        stack.callback(server.stop)
+        server = stack.enter_context(FaultyServer(folder, values))
         try:
             yield Field(server, CutClient(server.url), postgres)
         except TrialFailedError:

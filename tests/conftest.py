@@ -29,10 +29,8 @@ def wire_server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactor
     """One program for all tests of a module that leave it as they found it."""
     data = tmp_path_factory.mktemp("wire") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = ServerProcess(data, {"UPLOAD_IDLE_SECONDS": "3"})
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(data, {"UPLOAD_IDLE_SECONDS": "3"}) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +38,8 @@ def proxied_server(prepared_with_admin: Path, tmp_path_factory: pytest.TempPathF
     """One program behind a proxy that it trusts, so that a test can come from any address; with one admin."""
     data = tmp_path_factory.mktemp("doors") / "data"
     shutil.copytree(prepared_with_admin, data)
-    server = ServerProcess(data, {"TRUSTED_PROXIES": "127.0.0.1"})
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(data, {"TRUSTED_PROXIES": "127.0.0.1"}) as server:
+        yield server
 
 
 @pytest.fixture

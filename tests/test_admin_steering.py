@@ -23,10 +23,8 @@ def server(prepared_with_admin: Path, tmp_path_factory: pytest.TempPathFactory) 
     """One program with one slot and one admin, for all tests here."""
     data = tmp_path_factory.mktemp("steering") / "data"
     shutil.copytree(prepared_with_admin, data)
-    server = ServerProcess(data, {"MAX_CONCURRENT_UPLOADS": "1"})
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(data, {"MAX_CONCURRENT_UPLOADS": "1"}) as server:
+        yield server
 
 
 @pytest.fixture

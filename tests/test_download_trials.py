@@ -10,12 +10,9 @@ from devtools.faulty_server import FaultyServer
 
 
 async def test_breaks_by_chance_cost_no_byte_from_disk(prepared_data_dir: Path, tmp_path: Path) -> None:
-    server = FaultyServer(shutil.copytree(prepared_data_dir, tmp_path / "data"), {"DATABASE_URL": ""})
-    server.start()
-    try:
+    data = shutil.copytree(prepared_data_dir, tmp_path / "data")
+    with FaultyServer(data, {"DATABASE_URL": ""}) as server:
         totals = await download_trials.run(server, Client(server.url), trials=4, seed=3)
-    finally:
-        server.stop()
     assert totals.trials == 4
     assert set(totals.breaks) == {"drop", "broken disk", "kill"}
     assert "never retrieved" not in server.text()

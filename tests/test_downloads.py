@@ -26,10 +26,8 @@ pytestmark = pytest.mark.every_server
 def server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     data = tmp_path_factory.mktemp("downloads") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = FaultyServer(data, {"MAX_CONCURRENT_DOWNLOADS_PER_USER": "3", "DATABASE_URL": ""})
-    server.start()
-    yield server
-    server.stop()
+    with FaultyServer(data, {"MAX_CONCURRENT_DOWNLOADS_PER_USER": "3", "DATABASE_URL": ""}) as server:
+        yield server
 
 
 @pytest.fixture

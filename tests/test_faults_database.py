@@ -67,9 +67,8 @@ def on_sqlite(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory)
     server = FaultyServer(data, {"FAULTS_PATIENCE": "1", "DATABASE_URL": ""})
     if not (data / "directdrivex.sqlite3").exists():  # the tests' own database is another
         prepare({"DATA_DIR": str(data), **server.overrides})
-    server.start()
-    yield server
-    server.stop()
+    with server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +77,8 @@ def on_postgresql(postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFa
     server = FaultyServer(data, {"FAULTS_PATIENCE": "1", "DATABASE_URL": postgres.url})
     data.mkdir(mode=0o700)
     prepare({"DATA_DIR": str(data), **server.overrides})
-    server.start()
-    yield server
-    server.stop()
+    with server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite locked", "postgresql frozen", "postgresql gone"])

@@ -22,12 +22,9 @@ FLOOR = 512 * MIB
 def faulty(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     data = tmp_path_factory.mktemp("disk") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = FaultyServer(
-        data, {"UPLOAD_IDLE_SECONDS": "1", "MAX_CONCURRENT_UPLOADS_PER_USER": "20", "DATABASE_URL": ""}
-    )
-    server.start()
-    yield server
-    server.stop()
+    settings = {"UPLOAD_IDLE_SECONDS": "1", "MAX_CONCURRENT_UPLOADS_PER_USER": "20", "DATABASE_URL": ""}
+    with FaultyServer(data, settings) as server:
+        yield server
 
 
 @pytest.fixture

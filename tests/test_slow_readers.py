@@ -27,10 +27,8 @@ def server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
     data = tmp_path_factory.mktemp("slow-readers") / "data"
     shutil.copytree(prepared_data_dir, data)
     settings = {"MAX_CONCURRENT_DOWNLOADS": "2", "DATABASE_URL": ""}
-    server = ServerProcess(data, settings, ("-m", "tests.servers.hurried"))
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(data, settings, ("-m", "tests.servers.hurried")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

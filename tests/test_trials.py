@@ -15,10 +15,8 @@ from devtools.faulty_server import FaultyServer
 def server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     data = tmp_path_factory.mktemp("trials") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = FaultyServer(data, trials.SETTINGS | {"DATABASE_URL": ""})
-    server.start()
-    yield server
-    server.stop()
+    with FaultyServer(data, trials.SETTINGS | {"DATABASE_URL": ""}) as server:
+        yield server
 
 
 @pytest.fixture

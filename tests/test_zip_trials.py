@@ -16,10 +16,8 @@ from devtools.zip_trials import MIB, Break, Plan, Totals
 def server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
     data = tmp_path_factory.mktemp("zip-trials") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = FaultyServer(data, {"DATABASE_URL": ""})
-    server.start()
-    yield server
-    server.stop()
+    with FaultyServer(data, {"DATABASE_URL": ""}) as server:
+        yield server
 
 
 async def test_every_break_in_one_download_costs_no_byte(server: FaultyServer) -> None:

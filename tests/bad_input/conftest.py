@@ -83,12 +83,8 @@ def started(
     """The real program on a fresh data folder, with room for many uploads of one person at once."""
     data = factory.mktemp("bad-input") / "data"
     shutil.copytree(prepared, data)
-    server = ServerProcess(data, ROOMY | environment, program)
-    server.start()
-    try:
+    with ServerProcess(data, ROOMY | environment, program) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

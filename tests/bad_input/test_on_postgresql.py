@@ -18,10 +18,8 @@ def server(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     data = tmp_path_factory.mktemp("bad-input-postgresql")
     environment = {"DATABASE_URL": postgresql_url, "UPLOAD_IDLE_SECONDS": "3"}
     prepare({**environment, "DATA_DIR": str(data)})
-    server = ServerProcess(data, environment)
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(data, environment) as server:
+        yield server
 
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field.name in ("filename", "content_type")], ids=str)

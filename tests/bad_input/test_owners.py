@@ -178,10 +178,9 @@ def behind_a_proxy(prepared_data_dir: Path, tmp_path_factory: pytest.TempPathFac
     """A program whose peers on this machine are proxies that it trusts."""
     data = tmp_path_factory.mktemp("proxy") / "data"
     shutil.copytree(prepared_data_dir, data)
-    server = ServerProcess(data, {"TRUSTED_PROXIES": "127.0.0.0/8,::1", "ALLOWED_HOSTS": "files.example.org,127.0.0.1"})
-    server.start()
-    yield server
-    server.stop()
+    settings = {"TRUSTED_PROXIES": "127.0.0.0/8,::1", "ALLOWED_HOSTS": "files.example.org,127.0.0.1"}
+    with ServerProcess(data, settings) as server:
+        yield server
 
 
 ADDRESSES = [

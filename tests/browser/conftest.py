@@ -169,10 +169,8 @@ def announcing_server(prepared_data_dir: Path, tmp_path_factory: pytest.TempPath
     """The real program, for all tests of a module that play the socket: none finds the slots of another in use."""
     data = tmp_path_factory.mktemp("announcing") / "data"
     shutil.copytree(prepared_data_dir, data)
-    process = ServerProcess(data)
-    process.start()
-    yield process
-    process.stop()
+    with ServerProcess(data) as process:
+        yield process
 
 
 @pytest.fixture

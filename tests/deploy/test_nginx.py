@@ -19,10 +19,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
     data = tmp_path_factory.mktemp("behind-nginx")
     values = {"TRUSTED_PROXIES": "127.0.0.1"}
     prepare({"DATA_DIR": str(data), **values})
-    server = ServerProcess(data, values)
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(data, values) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

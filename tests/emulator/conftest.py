@@ -10,10 +10,8 @@ from tests.emulator.rig import Drive
 
 @pytest.fixture(scope="session")
 def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    emulator = EmulatorProcess(tmp_path_factory.mktemp("emulator"))
-    emulator.start()
-    yield emulator
-    emulator.stop()
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as emulator:
+        yield emulator
     assert "Traceback" not in emulator.text()
 
 

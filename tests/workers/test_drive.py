@@ -20,10 +20,8 @@ HASTY = ("-m", "devtools.hasty_drive")
 
 @pytest.fixture(scope="module")
 def running_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    emulator = EmulatorProcess(tmp_path_factory.mktemp("emulator"))
-    emulator.start()
-    yield emulator
-    emulator.stop()
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as emulator:
+        yield emulator
 
 
 @pytest.fixture

@@ -33,10 +33,8 @@ def store(settings: Any, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def _emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    process = EmulatorProcess(tmp_path_factory.mktemp("emulator"))
-    process.start()
-    yield process
-    process.stop()
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as process:
+        yield process
 
 
 @pytest.fixture

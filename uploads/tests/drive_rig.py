@@ -20,10 +20,8 @@ CLIENT = {"client_id": "client.apps.googleusercontent.com", "client_secret": "GO
 @pytest.fixture(scope="module")
 def module_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
     """One emulator for the tests of a module, each with users of its own."""
-    emulator = EmulatorProcess(tmp_path_factory.mktemp("drive"))
-    emulator.start()
-    yield emulator
-    emulator.stop()
+    with EmulatorProcess(tmp_path_factory.mktemp("drive")) as emulator:
+        yield emulator
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from quotas.rules import account_person, address_person
 from uploads import doors, links
+from uploads.delays import try_again_in
 from uploads.delivery.lasting import scope_of
 from uploads.errors import RateLimited, UploadError
 from uploads.people import refuse_foreign, user_of
@@ -133,8 +134,9 @@ def _answer(request: HttpRequest, error: UploadError) -> HttpResponseBase:
 
 def _page(request: HttpRequest, error: UploadError) -> HttpResponse:
     status = error.http_status or 403
-    minutes = math.ceil((error.retry_after or 0) / 60)
-    response = render(request, f"{status}.html", {"refusal": error, "minutes": minutes}, status=status)
+    seconds = error.retry_after or 0
+    context = {"refusal": error, "minutes": math.ceil(seconds / 60), "when": try_again_in(seconds)}
+    response = render(request, f"{status}.html", context, status=status)
     response["Cache-Control"] = "no-store"
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)

@@ -22,6 +22,7 @@ from quotas.models import BlockedPerson, Maintenance
 from quotas.networks import ByPerson
 from uploads import doors, people
 from uploads.api import api
+from uploads.delays import try_again_in
 from uploads.doors import POLL_SECONDS, Known
 from uploads.errors import Forbidden, RateLimited
 from uploads.errors import Maintenance as MaintenanceError
@@ -391,7 +392,8 @@ async def test_who_asks_without_end_is_told_to_wait_wherever_they_ask(async_clie
     page = await async_client.get("/f/4dbfdf0a-0000-4000-8000-000000000000")
     answer = await async_client.get("/api/v1/download/stream/4dbfdf0a-0000-4000-8000-000000000000")
     assert (page.status_code, answer.status_code) == (429, 429)
-    assert "More came from your address than one may send in a minute. Please wait 1 minute." in page.content.decode()
+    wait = try_again_in(int(page["Retry-After"]))
+    assert f"More came from your address than one may send in a minute. {wait}" in page.content.decode()
     assert answer.json()["code"] == "rate_limited"
     for refused in (page, answer, await async_client.get("/admin/login/")):
         assert 0 < int(refused["Retry-After"]) <= 60

@@ -1,4 +1,4 @@
-"""daphne, made to keep the same promises as uvicorn: its server with requests and sockets of our own.
+"""daphne, made to keep the same promises as uvicorn: its server, with requests and sockets of our own.
 
 Importing this installs Twisted's reactor for good.
 
@@ -9,77 +9,23 @@ of one that breaks off.
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
-from websockets.frames import apply_mask
-from zope.interface import implementer
 
+from directdrivex.daphne_pace import Inbox, Outlet
+from directdrivex.daphne_socket import Socket, SocketFactory
 from directdrivex.doorstep import Doorstep
-from directdrivex.frame_budget import FrameBudgets
 from directdrivex.outgoing import BrokenOffError
 from directdrivex.unread import unacknowledged
 from uploads.delivery.lasting import UNREAD, UNSENT
 
-CLOSE_SECONDS = 10  # wire.md: after its close the server reads and drops this long
-DEAD_PEER_MILLISECONDS = 40_000
-WAITING_BYTES = 2 * 1024 * 1024
-MESSAGE_COST = 256  # bytes that a message takes beside its payload, about
 DROP_BYTES = 16 * 1024 * 1024
-READ_BYTES = 256 * 1024  # at once from an open socket; Twisted takes a quarter of that
-
-
-class Inbox(asyncio.Queue[dict[str, Any]]):
-    """What came in and was not taken yet; calls `hold` when it is too much, and `go_on` when it no longer is."""
-
-    def __init__(self, hold: Callable[[], None], go_on: Callable[[], None]) -> None:
-        super().__init__()
-        self._hold, self._go_on, self._waiting_bytes, self._held = hold, go_on, 0, False
-
-    @staticmethod
-    def _cost(message: dict[str, Any]) -> int:
-        return MESSAGE_COST + len(message.get("bytes") or message.get("text") or b"")
-
-    def _put(self, item: dict[str, Any]) -> None:
-        super()._put(item)
-        self._waiting_bytes += self._cost(item)
-        if not self._held and self._waiting_bytes > WAITING_BYTES:
-            self._held = True
-            self._hold()
-
-    def _get(self) -> dict[str, Any]:
-        item = super()._get()
-        self._waiting_bytes -= self._cost(item)
-        if self._held and self._waiting_bytes <= WAITING_BYTES // 2:
-            self._held = False
-            self._go_on()
-        return item
-
-
-@implementer(IPushProducer)
-class Outlet:
-    """Whether the peer takes what is sent to it. Whoever sends waits for `open`."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.open.set()
-
-    def pauseProducing(self) -> None:
-        self.open.clear()
-
-    def resumeProducing(self) -> None:
-        self.open.set()
-
-    def stopProducing(self) -> None:
-        self.open.set()  # the peer is gone, as whoever waits will find out
 
 
 class Request(WebRequest):
@@ -143,98 +89,6 @@ class Request(WebRequest):
                 self.unregisterProducer()
 
 
-class Masker:
-    """Takes the mask off the parts of one frame; autobahn's own copies each of them three times."""
-
-    def __init__(self, mask: bytes) -> None:
-        self._mask, self._done = 2 * mask, 0
-
-    def pointer(self) -> int:
-        return self._done
-
-    def process(self, data: bytes) -> bytes:
-        turn = self._done % 4
-        self._done += len(data)
-        return apply_mask(data, self._mask[turn : turn + 4])
-
-
-class Socket(WebSocketProtocol):
-    """A socket that is read no faster than the program takes its messages, and that closes with code and reason."""
-
-    held = throttled = False
-    frames = 0
-    outlet: Outlet | None = None
-    budgets: FrameBudgets | None = None
-
-    def onOpen(self) -> None:
-        super().onOpen()
-        self.budgets = FrameBudgets(asyncio.get_running_loop().time)
-        self.outlet = Outlet()
-        self.transport.unregisterProducer()  # that was the HTTP channel before the upgrade
-        self.transport.registerProducer(self.outlet, True)
-        self.transport.bufferSize = READ_BYTES
-        connection = self.transport.getHandle()
-        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MILLISECONDS)
-
-    def connectionLost(self, reason: Any) -> None:
-        if self.outlet is not None:
-            self.outlet.stopProducing()
-        super().connectionLost(reason)
-
-    def handle_reply(self, message: dict[str, Any]) -> None:
-        if message["type"] == "websocket.close" and self.state != self.STATE_CONNECTING:
-            # `sendClose` knows 1000 and 3000 upwards only.
-            self.sendCloseFrame(message.get("code") or 1000, (message.get("reason") or "").encode())
-        else:
-            super().handle_reply(message)
-
-    # --- reading no faster than messages are taken, and no more frames than one client should send ---
-
-    def hold(self) -> None:
-        self.held = True
-        self.transport.pauseProducing()
-
-    def go_on(self) -> None:
-        self.held = False
-        self._read_again()
-
-    def _read_again(self) -> None:
-        if not self.held and not self.throttled and self.state != self.STATE_CLOSED:
-            self.transport.resumeProducing()
-
-    def onFrameBegin(self) -> None:
-        self.frames += 1
-        if self.current_frame.mask:
-            self.current_frame_masker = Masker(self.current_frame.mask)
-        super().onFrameBegin()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._dataReceived(data)  # the parent's only colours a line for the log first, whether or not there is one
-        frames, self.frames = self.frames, 0
-        pause = self.budgets.pause_after(frames) if self.budgets else 0.0
-        if pause and not self.throttled and self.state != self.STATE_CLOSED:
-            self.throttled = True
-            self.transport.pauseProducing()
-            asyncio.get_running_loop().call_later(pause, self._frames_earned)
-
-    def _frames_earned(self) -> None:
-        self.throttled = False
-        self._read_again()
-
-    def onPong(self, payload: bytes) -> None:
-        self._count_control()
-
-    def onPing(self, payload: bytes) -> None:
-        self._count_control()
-        if self.outlet is None or self.outlet.open.is_set():
-            super().onPing(payload)  # pongs for a peer that does not read would pile up: dropped
-
-    def _count_control(self) -> None:
-        if self.budgets and self.budgets.too_many_controls():
-            self.dropConnection(abort=True)
-
-
 class OnTheDoorstep(Protocol):
     """Has a connection wait so many seconds, and gives it then to the protocol that `come_in` makes."""
 
@@ -265,13 +119,6 @@ class RequestFactory(HTTPFactory):
         channel = super().buildProtocol(address)
         channel.requestFactory = Request
         return channel
-
-
-class SocketFactory(WebSocketFactory):
-    protocol = Socket
-
-    def setProtocolOptions(self, **options: Any) -> None:
-        super().setProtocolOptions(**{**options, "failByDrop": False, "closeHandshakeTimeout": CLOSE_SECONDS})
 
 
 class DaphneServer(Server):

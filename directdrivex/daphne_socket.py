@@ -1,17 +1,16 @@
 """daphne's sockets, made to keep the promises of wire.md; for `daphne_server.py`."""
 
 import asyncio
-import socket
 from typing import Any
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from websockets.frames import apply_mask
 
 from directdrivex.daphne_pace import Outlet
+from directdrivex.dead_peers import end_without_acknowledgement
 from directdrivex.frame_budget import FrameBudgets
 
 CLOSE_SECONDS = 10  # wire.md: after its close the server reads and drops this long
-DEAD_PEER_MILLISECONDS = 40_000
 READ_BYTES = 256 * 1024  # at once from an open socket; Twisted takes a quarter of that
 
 
@@ -45,9 +44,7 @@ class Socket(WebSocketProtocol):
         self.transport.unregisterProducer()  # that was the HTTP channel before the upgrade
         self.transport.registerProducer(self.outlet, True)
         self.transport.bufferSize = READ_BYTES
-        connection = self.transport.getHandle()
-        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MILLISECONDS)
+        end_without_acknowledgement(self.transport.getHandle())
 
     def connectionLost(self, reason: Any) -> None:
         if self.outlet is not None:

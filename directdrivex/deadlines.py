@@ -6,12 +6,12 @@ for the whole.
 """
 
 import asyncio
-import socket
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from directdrivex.dead_peers import end_without_acknowledgement
 from directdrivex.outgoing import BrokenOffError
 from directdrivex.unread import unacknowledged
 from uploads.delivery.lasting import UNREAD, UNSENT
@@ -19,7 +19,7 @@ from uploads.delivery.lasting import UNREAD, UNSENT
 HEADER_SECONDS = 20.0  # from the connection, or the first byte of a further request, to the end of its headers
 BODY_SECONDS = 120.0  # from there to the end of its body, which is 2 MiB at most
 # A download that is paused may stand still this long; its client goes on with `Range`.
-STUCK_PEER_MILLISECONDS = 300_000
+STUCK_PEER_SECONDS = 300.0
 
 
 class PatientHTTP(H11Protocol):
@@ -55,9 +55,7 @@ class PatientHTTP(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        connection = transport.get_extra_info("socket")
-        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_PEER_MILLISECONDS)
+        end_without_acknowledgement(transport.get_extra_info("socket"), STUCK_PEER_SECONDS)
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -27,6 +27,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from directdrivex.databases.sqlite3.log import kept_log
+from directdrivex.dead_peers import end_without_acknowledgement
 from directdrivex.deadlines import PatientHTTP
 from directdrivex.doorstep import Doorstep, OnTheDoorstep
 from directdrivex.frame_budget import FrameBudgets
@@ -36,7 +37,6 @@ from uploads.time_shares import Share
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
-DEAD_PEER_MILLISECONDS = 40_000
 BACKLOG = 2048
 # glibc's mallopt: what is free at the top of the heap goes back to the system above this, and not at 2 MiB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -171,9 +171,7 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        connection = transport.get_extra_info("socket")
-        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MILLISECONDS)
+        end_without_acknowledgement(transport.get_extra_info("socket"))
 
 
 class UvicornServer(uvicorn.Server):

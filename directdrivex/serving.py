@@ -12,7 +12,6 @@ import gc
 import resource
 import signal
 import socket
-from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,17 +21,12 @@ import uvicorn
 from django.conf import settings
 from django.template.loader import get_template
 from django.utils import translation
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
-from websockets.http11 import Request
 
 from directdrivex.databases.sqlite3.log import kept_log
-from directdrivex.dead_peers import end_without_acknowledgement
 from directdrivex.deadlines import PatientHTTP
 from directdrivex.doorstep import Doorstep, OnTheDoorstep
-from directdrivex.frame_budget import FrameBudgets
-from directdrivex.frames import Inlet, read_large_frames
-from uploads.intake.registry import others_move
+from directdrivex.uvicorn_socket import PatientWebSocket
+from uploads.intake import registry
 from uploads.time_shares import Share
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
@@ -65,7 +59,6 @@ def address_of(listener: socket.socket) -> str:
 async def drain_uploads() -> None:
     """Tell each live upload `server_restart` and close it with what has arrived safely stored."""
     from uploads.fleet.fleet import get_fleet  # after the apps are loaded
-    from uploads.intake import registry
 
     await registry.drain()
     await get_fleet().end()
@@ -88,90 +81,6 @@ def join_fleet() -> None:
     from uploads.fleet.fleet import get_fleet
 
     get_fleet().begin()
-
-
-class PatientWebSocket(WebSocketsSansIOProtocol):
-    """Leaves it to the kernel to notice a dead peer, and takes frames no faster than one client should send them.
-
-    A pong waits behind all that the client has queued: a window of 8 MiB on a slow line takes minutes, so that a
-    deadline for pongs would end healthy uploads. The kernel's own acknowledgements do not wait.
-    """
-
-    _frames, _throttled = 0, False
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._reader = read_large_frames(self.conn)
-        self._budgets = FrameBudgets(self.loop.time)
-
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        # uvicorn makes this the transport's protocol only after the first bytes were read.
-        self.loop.call_soon(self._receive_in_place)
-
-    def _receive_in_place(self) -> None:
-        if self.transport.is_closing():
-            return
-        was_reading = self.transport.is_reading()
-        self.transport.pause_reading()
-        self.transport.set_protocol(Inlet(self, self._reader))
-        if was_reading:
-            self.transport.resume_reading()  # uvloop asks only now for the protocol's own buffers
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        frames, self._frames = self._frames, 0
-        pause = self._budgets.pause_after(frames)
-        if pause and not self.transport.is_closing():
-            self.transport.pause_reading()
-            if not self._throttled:
-                self._throttled = True
-                self.loop.call_later(pause, self._go_on)
-
-    def _go_on(self) -> None:
-        self._throttled = False
-        if not self.read_paused and not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    async def receive(self) -> Any:
-        message = await super().receive()
-        if self._throttled and not self.transport.is_closing():
-            self.transport.pause_reading()  # an empty queue made it go on
-        return message
-
-    def handle_text(self, event: Frame) -> None:
-        self._frames += 1
-        super().handle_text(event)
-
-    def handle_bytes(self, event: Frame) -> None:
-        self._frames += 1
-        super().handle_bytes(event)
-
-    def handle_cont(self, event: Frame) -> None:
-        self._frames += 1
-        super().handle_cont(event)
-
-    def handle_pong(self, event: Frame) -> None:
-        self._count_control()
-        super().handle_pong(event)
-
-    def handle_ping(self) -> None:
-        self._count_control()
-        if self.transport.is_closing():
-            return
-        if self.writable.is_set():
-            super().handle_ping()
-        else:
-            self.conn.data_to_send()  # pongs for a peer that does not read would pile up: dropped
-
-    def _count_control(self) -> None:
-        self._frames += 1
-        if self._budgets.too_many_controls():
-            self.transport.abort()
-
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)
-        end_without_acknowledgement(transport.get_extra_info("socket"))
 
 
 class UvicornServer(uvicorn.Server):
@@ -197,7 +106,7 @@ class UvicornServer(uvicorn.Server):
 
 def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
-    doorstep = Doorstep(Share(others_move), settings.TRUSTED_PROXIES)
+    doorstep = Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES)
 
     def connection(**of_uvicorn: Any) -> asyncio.Protocol:
         return OnTheDoorstep(doorstep, partial(PatientHTTP, **of_uvicorn))
@@ -243,7 +152,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         endpoints=[f"fd:fileno={listener.fileno()}"],
         most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         drain=drain_and_close,
-        doorstep=Doorstep(Share(others_move), settings.TRUSTED_PROXIES),
+        doorstep=Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES),
         ping_timeout=0,
         websocket_timeout=-1,
         websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -295,14 +296,16 @@ async def test_the_application_hears_that_its_client_went_away() -> None:
     assert heard == ["http.request", "http.disconnect"]
 
 
-async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits_for_that() -> None:
-    async def refuses(scope: Any, receive: Any, send: Any) -> None:
-        answered.append(scope["client"][0])
-        end_turn(scope, rest=0.05)
-        await send({"type": "http.response.start"})
+async def refuse(answered: list[str], scope: Any, receive: Any, send: Any) -> None:
+    """An application that tells everybody to rest, and notes whom."""
+    answered.append(scope["client"][0])
+    end_turn(scope, rest=0.05)
+    await send({"type": "http.response.start"})
 
+
+async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits_for_that() -> None:
     answered: list[str] = []
-    outer = InTurn(refuses, Turns(at_once=1, each=1))
+    outer = InTurn(partial(refuse, answered), Turns(at_once=1, each=1))
     flood = [await Request("192.0.2.1").ask(outer) for _ in range(2)]
     await Request("192.0.2.2").ask(outer)
     assert answered == ["192.0.2.1", "192.0.2.2"]
@@ -312,13 +315,8 @@ async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits
 
 
 async def test_a_large_body_of_a_flood_leaves_no_room_at_once_for_the_next_of_its_sender() -> None:
-    async def refuses(scope: Any, receive: Any, send: Any) -> None:
-        answered.append(scope["client"][0])
-        end_turn(scope, rest=0.05)
-        await send({"type": "http.response.start"})
-
     answered: list[str] = []
-    outer = InTurn(refuses, Turns(at_once=9, each=9))
+    outer = InTurn(partial(refuse, answered), Turns(at_once=9, each=9))
     outer.large_bodies = Turns(at_once=1, each=1)
     large = b"x" * (LARGE_BYTES + 1)
     flood = [await Request("192.0.2.1").ask(outer, large, b"rest") for _ in range(2)]

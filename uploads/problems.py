@@ -109,16 +109,12 @@ FALLBACKS: dict[int, Callable[[], UploadError]] = {
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """The answer where even the framework's own handling failed, with as little as can fail again."""
-    if _is_of_the_api(request):
+    if is_of_the_api(request.path):
         return HttpResponseServerError()  # the middleware makes a problem document of it
     try:
         return defaults.server_error(request)
     except OSError:  # its page cannot be read from the disk
         return HttpResponseServerError(str(Internal.sentence), content_type="text/plain; charset=utf-8")
-
-
-def _is_of_the_api(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/") or request.path == "/api"
 
 
 def is_of_the_api(path: str) -> bool:
@@ -135,7 +131,7 @@ def problem_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[
     """Turn an error page that the framework made under `/api` into a problem document."""
 
     def mend(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if not _is_of_the_api(request) or response.status_code < 400:
+        if not is_of_the_api(request.path) or response.status_code < 400:
             return response
         if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE) or isinstance(response, PageForPeople):
             return response

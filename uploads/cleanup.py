@@ -19,6 +19,7 @@ from quotas import services as quotas
 from quotas.rules import utc_day
 from uploads import lifecycle, services
 from uploads.errors import UploadError
+from uploads.forgetting import forget_files
 from uploads.intake.verification import Verification
 from uploads.models import StoredFile
 from uploads.sharing import counting
@@ -37,8 +38,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Report:
-    """What was done, or with `dry_run` would be; each a list of file ids, but `forgotten`: rows of daily use, and
-    `forgotten_downloads`, which nobody can resume any more.
+    """What was done, or with `dry_run` would be; each a list of file ids, but `forgotten`: rows of daily use,
+    `forgotten_downloads`, which nobody can resume any more, and `forgotten_files`, which came to nothing.
 
     `problems` are sentences.
     """
@@ -49,6 +50,7 @@ class Report:
     orphans: list[str] = field(default_factory=list)
     forgotten: int = 0
     forgotten_downloads: int = 0
+    forgotten_files: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -89,6 +91,7 @@ async def clean(alive: frozenset[str], *, dry_run: bool = False) -> Report:
     long_ago = utc_day(timezone.now() - USAGE_KEPT)
     report.forgotten = await database_sync_to_async(quotas.forget_usage)(long_ago, dry_run=dry_run)
     report.forgotten_downloads = await database_sync_to_async(counting.forget)(dry_run=dry_run)
+    report.forgotten_files = await database_sync_to_async(forget_files)(dry_run=dry_run)
     return report
 
 

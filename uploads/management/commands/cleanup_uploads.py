@@ -12,8 +12,8 @@ from uploads.storage import close_stores
 class Command(BaseCommand):
     help = (
         "Ends what time has ended: expires overdue uploads and files, completes uploads that only lacked `finish`, "
-        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days and what was counted of "
-        "downloads after two. "
+        "returns idle reservations, removes orphaned bytes, forgets daily use after 400 days, what was counted of "
+        "downloads after two, and files that came to nothing after 30. "
         "Safe at any time and as often as you like."
     )
 
@@ -38,6 +38,7 @@ class Command(BaseCommand):
                     self.stdout.write(f"  {key}")
         self.stdout.write(f"{verb}forgotten of daily use: {report.forgotten}")
         self.stdout.write(f"{verb}forgotten of counted downloads: {report.forgotten_downloads}")
+        self.stdout.write(f"{verb}forgotten of files that came to nothing: {report.forgotten_files}")
         if report.problems:
             raise CommandError("\n".join(report.problems))
 

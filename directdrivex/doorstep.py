@@ -6,14 +6,22 @@ behind one is everybody. Needs no Django.
 """
 
 import asyncio
+import errno
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any
+
+import structlog
 
 from quotas.rules import IPNetwork, address_person, is_in
 from uploads.time_shares import Share
 
 CONNECTION_SECONDS = 0.0025  # about what one takes with its request and an answer that says no; 40 of them are ahead
 LONGEST_SECONDS = 10.0  # a thousand connections of one address wait; one more is closed
+OUT_OF_MEANS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class Doorstep:
@@ -33,43 +41,78 @@ class Doorstep:
         return wait
 
 
-class OnTheDoorstep(asyncio.Protocol):
-    """Has a connection wait as long as `doorstep` says, and gives it then to the protocol that `come_in` makes."""
+class Acceptor:
+    """Accepts the connections of `listener`, and gives each to the protocol that `come_in` makes when it may come in.
 
-    def __init__(self, doorstep: Doorstep, come_in: Callable[[], asyncio.Protocol]) -> None:
-        self._doorstep, self._come_in = doorstep, come_in
-        self._transport: Any = None
-        self._waiting: asyncio.TimerHandle | None = None
-        self._read = b""  # before the transport took notice
+    An event loop's own server accepts until nobody is left in the system's line: who connects as fast as it accepts
+    keeps it at that, and all others waiting. This one goes on with everybody else after a few. Whoever waits is a
+    bare socket, from which nothing is read.
+    """
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        peer = transport.get_extra_info("peername")
-        wait = self._doorstep.wait(peer[0] if isinstance(peer, tuple) else "")
+    def __init__(
+        self, listener: socket.socket, doorstep: Doorstep, come_in: Callable[[], asyncio.Protocol], at_once: int = 16
+    ) -> None:
+        self._listener, self._doorstep, self._come_in, self._at_once = listener, doorstep, come_in, at_once
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._coming: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        listener.setblocking(False)
+        self._listen()
+
+    def close(self) -> None:
+        """Accept nobody any more, and leave those who wait."""
+        self._loop.remove_reader(self._listener)
+        if self._pause is not None:
+            self._pause.cancel()
+        for connection, timer in self._waiting.items():
+            timer.cancel()
+            connection.close()
+        self._waiting.clear()
+
+    def _listen(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(self._at_once):
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return  # another process was faster, or the client has left
+            except OSError as error:
+                if error.errno not in OUT_OF_MEANS:
+                    raise
+                log.warning("cannot_accept", cause=str(error), pause=PAUSE_SECONDS)
+                self._loop.remove_reader(self._listener)  # or the loop would do nothing but try
+                self._pause = self._loop.call_later(PAUSE_SECONDS, self._listen)
+                return
+            self._receive(connection, address)
+
+    def _receive(self, connection: socket.socket, address: Any) -> None:
+        wait = self._doorstep.wait(address[0] if isinstance(address, tuple) else "")
         if wait is None:
-            self._transport.abort()
+            connection.close()
         elif wait:
-            self._transport.pause_reading()
-            self._waiting = asyncio.get_running_loop().call_later(wait, self._go_on)
+            self._waiting[connection] = self._loop.call_later(wait, self._waited, connection)
         else:
-            self._pass()
+            self._begin(connection)
 
-    def data_received(self, data: bytes) -> None:
-        self._read += data
-        self._transport.pause_reading()
+    def _waited(self, connection: socket.socket) -> None:
+        del self._waiting[connection]
+        self._begin(connection)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
+    def _begin(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as loops' own servers do
+        coming = self._loop.create_task(self._hand_over(connection))
+        self._coming.add(coming)
+        coming.add_done_callback(self._coming.discard)
 
-    def _go_on(self) -> None:
-        if not self._transport.is_closing():
-            self._pass()
-            self._transport.resume_reading()
-
-    def _pass(self) -> None:
-        protocol = self._come_in()
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
-        if self._read:
-            protocol.data_received(self._read)
+    async def _hand_over(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._come_in, connection)
+        except OSError as error:
+            log.debug("connection_lost_at_the_door", cause=str(error))
+            connection.close()

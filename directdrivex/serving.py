@@ -13,9 +13,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from django.conf import settings
@@ -24,7 +22,7 @@ from django.utils import translation
 
 from directdrivex.databases.sqlite3.log import kept_log
 from directdrivex.deadlines import PatientHTTP
-from directdrivex.doorstep import Doorstep, OnTheDoorstep
+from directdrivex.doorstep import Acceptor, Doorstep
 from directdrivex.uvicorn_socket import PatientWebSocket
 from uploads.intake import registry
 from uploads.time_shares import Share
@@ -84,19 +82,26 @@ def join_fleet() -> None:
 
 
 class UvicornServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    """uvicorn's, but for how connections are accepted; `run` it with sockets."""
+
+    def __init__(self, config: uvicorn.Config, doorstep: Doorstep, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._doorstep, self._ready = doorstep, ready
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        self._acceptors = [Acceptor(listener, self._doorstep, self._protocol) for listener in sockets or []]
         join_fleet()
         self._ready()
 
+    def _protocol(self) -> asyncio.Protocol:
+        return PatientHTTP(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Nobody may come back to a server that is going.
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for listener in sockets or []:
             listener.close()
         await drain_uploads()
@@ -106,15 +111,10 @@ class UvicornServer(uvicorn.Server):
 
 def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
-    doorstep = Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES)
-
-    def connection(**of_uvicorn: Any) -> asyncio.Protocol:
-        return OnTheDoorstep(doorstep, partial(PatientHTTP, **of_uvicorn))
-
     config = uvicorn.Config(
         "directdrivex.asgi:application",
         loop="auto",  # uvloop where there is one
-        http=connection,  # type: ignore[arg-type] # on h11: httptools takes request headers of any size into memory
+        http=PatientHTTP,  # on h11: httptools takes request headers of any size into memory
         ws=PatientWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.UPLOAD_CHUNK_BYTES,
@@ -135,7 +135,7 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     # uvicorn takes the signals while it serves, and hands each to these when all is shut down.
     signal.signal(signal.SIGTERM, stopped)
     signal.signal(signal.SIGINT, stopped)
-    UvicornServer(config, ready).run([listener])
+    UvicornServer(config, Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES), ready).run([listener])
 
 
 def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:

@@ -41,8 +41,9 @@ class Share:
             self._even.move_to_end(person)
 
     def wait(self, person: str) -> float:
-        """Seconds until this person may have more."""
-        return max(0.0, self._even.get(person, 0.0) - self._ahead / self._part - self._clock())
+        """Seconds until this person may have more: none where nobody else needs it any longer."""
+        wait = self._even.get(person, 0.0) - self._ahead / self._part - self._clock()
+        return wait if wait > 0 and self._others_need_it(person) else 0.0
 
     def _forget(self, now: float) -> None:
         """Forget some who are even again: more of them than one call can add."""

@@ -1,6 +1,9 @@
 """How long a new connection waits before it is read, and that nothing of it is lost by that."""
 
 import asyncio
+import errno
+import itertools
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -9,7 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from directdrivex.doorstep import CONNECTION_SECONDS, LONGEST_SECONDS, Doorstep, OnTheDoorstep
+import directdrivex.doorstep as door
+from directdrivex.doorstep import CONNECTION_SECONDS, LONGEST_SECONDS, Acceptor, Doorstep
 from uploads.time_shares import Share
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -55,7 +59,8 @@ def test_nobody_waits_where_nobody_else_would_have_the_time() -> None:
 
 
 def test_a_network_of_one_household_is_one_and_trusted_proxies_are_everybody() -> None:
-    doorstep = Doorstep(Share(always), [ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+    trusted = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
+    doorstep = Doorstep(Share(always, clock=lambda: 0.0), trusted)
     waits(doorstep, "2001:db8::1", A_MINUTE)
     assert doorstep.wait("2001:db8::2") is None
     for proxy in ("10.1.2.3", "fd00::1", "::ffff:10.1.2.3"):
@@ -97,10 +102,13 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
 
 @asynccontextmanager
 async def served(doorstep: Doorstep, came_in: list[float]) -> AsyncIterator[int]:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: OnTheDoorstep(doorstep, lambda: Echo(came_in)), "127.0.0.1", 0)
-    async with asyncio.timeout(20), server:
-        yield server.sockets[0].getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acceptor = Acceptor(listener, doorstep, lambda: Echo(came_in))
+        try:
+            async with asyncio.timeout(20):
+                yield listener.getsockname()[1]
+        finally:
+            acceptor.close()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2])
@@ -147,5 +155,73 @@ def test_who_leaves_on_the_doorstep_does_no_harm_to_who_comes_next(run: Callable
             writer.write(b"patient")
             assert await reader.readexactly(7) == b"patient"
             writer.close()
+
+    run(ask())
+
+
+def test_a_crowd_at_the_door_leaves_the_loop_its_other_work(run: Callable[..., None]) -> None:
+    async def ask() -> None:
+        came_in: list[float] = []
+        rounds: list[int] = []
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+            address = listener.getsockname()
+            crowd = [socket.create_connection(address) for _ in range(60)]
+            acceptor = Acceptor(listener, Told(0.0), lambda: Echo(came_in), at_once=4)
+            while len(came_in) < len(crowd):
+                rounds.append(len(came_in))
+                await asyncio.sleep(0)
+            acceptor.close()
+        for connection in crowd:
+            connection.close()
+        assert all(later - before <= 4 for before, later in itertools.pairwise(rounds))
+
+    run(ask())
+
+
+def test_those_who_wait_are_left_when_the_door_is_closed(run: Callable[..., None]) -> None:
+    async def ask() -> None:
+        came_in: list[float] = []
+        async with served(Told(30.0), came_in) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.sleep(0.05)
+        assert await reader.read() == b""
+        assert not came_in
+        writer.close()
+
+    run(ask())
+
+
+class Bare:
+    """A listener whose system is out of descriptors so many times."""
+
+    def __init__(self, listener: socket.socket, times: int) -> None:
+        self._listener, self.times = listener, times
+
+    def accept(self) -> Any:
+        if self.times:
+            self.times -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self._listener.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+
+def test_a_program_without_descriptors_accepts_again_when_it_has_some(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "PAUSE_SECONDS", 0.05)
+
+    async def ask() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            bare: Any = Bare(listener, times=2)
+            acceptor = Acceptor(bare, Told(0.0), lambda: Echo([]))
+            async with asyncio.timeout(20):
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.write(b"patient")
+                assert await reader.readexactly(7) == b"patient"
+            writer.close()
+            acceptor.close()
+            assert bare.times == 0
 
     run(ask())

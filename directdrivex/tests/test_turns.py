@@ -118,6 +118,15 @@ def test_who_is_alone_may_have_all_of_it() -> None:
     assert share.wait("a") == 0.0
 
 
+def test_who_took_more_waits_no_longer_than_others_need_it() -> None:
+    others = True
+    share = Share(lambda person: others, part=0.25, ahead=0.1, clock=Clock())
+    share.take("a", 1.0)
+    assert share.wait("a") > 1.0
+    others = False
+    assert share.wait("a") == 0.0
+
+
 def test_what_took_long_was_not_work_alone() -> None:
     """A request that waited half a minute for a locked database must not keep its sender out for two."""
     share = a_share(Clock())

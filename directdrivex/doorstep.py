@@ -7,7 +7,9 @@ behind one is everybody. Needs no Django.
 
 import asyncio
 import errno
+import heapq
 import socket
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,7 +19,8 @@ from quotas.rules import IPNetwork, address_person, is_in
 from uploads.time_shares import Share
 
 CONNECTION_SECONDS = 0.0025  # about what one takes with its request and an answer that says no; 40 of them are ahead
-LONGEST_SECONDS = 10.0  # a thousand connections of one address wait; one more is closed
+LONGEST_SECONDS = 5.0  # five hundred connections of one address wait; one more is closed
+MOST_WAITING = 1000  # of all addresses together: each is a descriptor
 OUT_OF_MEANS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE_SECONDS = 1.0
 
@@ -27,18 +30,36 @@ log = structlog.get_logger(__name__)
 class Doorstep:
     """Tells how long each new connection waits before it is read."""
 
-    def __init__(self, share: Share, trusted: Iterable[IPNetwork]) -> None:
-        self._share, self._trusted = share, list(trusted)
+    def __init__(
+        self,
+        share: Share,
+        trusted: Iterable[IPNetwork],
+        most_waiting: int = MOST_WAITING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._share, self._trusted, self._most_waiting, self._clock = share, list(trusted), most_waiting, clock
+        self._until: list[float] = []  # a heap: when each of those who wait has waited long enough
 
     def wait(self, address: str) -> float | None:
         """Seconds that one more connection from this address waits; None where it is to be closed at once."""
         if not address or is_in(address, self._trusted):
             return 0.0
         person = address_person(address).key
-        if (wait := self._share.wait(person)) > LONGEST_SECONDS:
+        wait = self._share.wait(person)
+        if wait and (wait > LONGEST_SECONDS or not self._has_room(wait)):
             return None
         self._share.take(person, CONNECTION_SECONDS)
         return wait
+
+    def _has_room(self, wait: float) -> bool:
+        """Is there room for one more who waits so long? It is taken then."""
+        now = self._clock()
+        while self._until and self._until[0] <= now:
+            heapq.heappop(self._until)
+        if len(self._until) >= self._most_waiting:
+            return False
+        heapq.heappush(self._until, now + wait)
+        return True
 
 
 class Acceptor:

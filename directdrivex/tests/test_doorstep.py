@@ -48,10 +48,22 @@ def test_a_connection_that_would_wait_too_long_is_closed_and_makes_none_after_it
     clock = [0.0]
     doorstep = Doorstep(Share(always, clock=lambda: clock[0]), [])
     told = waits(doorstep, HERE, A_MINUTE)
-    assert 500 < sum(wait is not None for wait in told) < 2000
+    assert 400 < sum(wait is not None for wait in told) < 1000
     assert told[-1] is None
     clock[0] += 1.0
     assert doorstep.wait(HERE) is not None
+
+
+def test_so_many_wait_of_all_addresses_together_and_who_keeps_to_their_share_comes_in_still() -> None:
+    clock = [0.0]
+    share = Share(always, clock=lambda: clock[0])
+    doorstep = Doorstep(share, [], most_waiting=300, clock=lambda: clock[0])
+    told = [wait for number in range(20) for wait in waits(doorstep, f"192.0.2.{number}", 100)]
+    assert sum(bool(wait) for wait in told) == 300
+    assert None in told
+    assert doorstep.wait("198.51.100.1") == 0.0
+    clock[0] += LONGEST_SECONDS
+    assert sum(bool(wait) for wait in waits(doorstep, HERE, 100)) > 0
 
 
 def test_nobody_waits_where_nobody_else_would_have_the_time() -> None:

@@ -67,7 +67,8 @@ async def test_after_kill_9_the_offset_is_at_least_what_was_told_and_the_lock_is
     await upload.close()
 
 
-async def test_after_a_reboot_only_what_was_synced_counts(root: Path, key: str) -> None:
+async def stored_before_a_reboot(root: Path, key: str) -> LocalStore:
+    """3 MiB of an upload, of which 2 were synced, in a store whose machine was started again since."""
     store = LocalStore(root)
     upload = await store.open(key, 10 * MIB)
     await upload.append([os.urandom(3 * MIB)])
@@ -75,22 +76,21 @@ async def test_after_a_reboot_only_what_was_synced_counts(root: Path, key: str) 
     await upload.close()
     mark = json.loads(store.sync_path(key).read_text())
     store.sync_path(key).write_text(json.dumps({**mark, "boot": "another boot"}))
-    again = await LocalStore(root).open(key, 10 * MIB)
+    return LocalStore(root)
+
+
+async def test_after_a_reboot_only_what_was_synced_counts(root: Path, key: str) -> None:
+    store = await stored_before_a_reboot(root, key)
+    again = await store.open(key, 10 * MIB)
     assert again.offset == 2 * MIB
     assert store.partial_path(key).stat().st_size == 2 * MIB
     await again.close()
 
 
 async def test_what_is_left_after_a_reboot_counts_as_stored_from_then_on(root: Path, key: str) -> None:
-    store = LocalStore(root)
-    upload = await store.open(key, 10 * MIB)
-    await upload.append([os.urandom(3 * MIB)])
-    store.write_sync_mark(key, 2 * MIB)
-    await upload.close()
-    mark = json.loads(store.sync_path(key).read_text())
-    store.sync_path(key).write_text(json.dumps({**mark, "boot": "another boot"}))
-    assert await LocalStore(root).stored_bytes(key) == 2 * MIB, "the status says what a resume will say"
-    again = await LocalStore(root).open(key, 10 * MIB)
+    store = await stored_before_a_reboot(root, key)
+    assert await store.stored_bytes(key) == 2 * MIB, "the status says what a resume will say"
+    again = await store.open(key, 10 * MIB)
     await again.append([os.urandom(MIB)])
     await again.close()
     third = await LocalStore(root).open(key, 10 * MIB)

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from uploads import drive_admin, shown, steering  # noqa: F401 - Django looks for pages here alone
-from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, OnlyLooking, history_of, now_of
+from uploads.admin_fields import FIELDS, FIELDSETS, FileFields, FoundById, OnlyLooking, history_of, now_of
 from uploads.batch_admin import BatchAdmin
 from uploads.errors import UploadError
 from uploads.lifecycle import is_paused
@@ -74,7 +74,7 @@ class BatchFilter(admin.SimpleListFilter):
 
 
 @admin.register(StoredFile)
-class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
+class StoredFileAdmin(OnlyLooking, FileFields, FoundById):
     list_display = (
         "filename",
         "shown_state",
@@ -96,12 +96,6 @@ class StoredFileAdmin(OnlyLooking, FileFields, admin.ModelAdmin):
     readonly_fields = FIELDS
 
     # --- what is shown ---
-
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        try:
-            return queryset.filter(pk=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -114,6 +115,16 @@ class OnlyLooking:
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("uploads.change_storedfile")
+
+
+class FoundById(admin.ModelAdmin):
+    """Finds rows by their whole id too, as links and logs have it."""
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        try:
+            return queryset.filter(pk=UUID(search_term.strip())), False
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
 
 
 class FileFields:

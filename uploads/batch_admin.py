@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 from quotas.sizes import short_size
 from uploads import batches, links, shown, steering
-from uploads.admin_fields import OnlyLooking, exact, password_of, sender_of
+from uploads.admin_fields import FoundById, OnlyLooking, exact, password_of, sender_of
 from uploads.batches import BatchSummary
 from uploads.errors import UploadError
 from uploads.models import Batch
@@ -46,7 +46,7 @@ def look_at(some: list[Batch]) -> None:
         vars(batch)["summary"] = found[batch.pk]
 
 
-class BatchAdmin(OnlyLooking, admin.ModelAdmin):
+class BatchAdmin(OnlyLooking, FoundById):
     list_display = ("shown_name", "shown_status", "shown_files", "shown_size", "shown_sender", "created_at")
     list_filter = (("created_at", admin.DateFieldListFilter),)
     list_select_related = ("owner",)
@@ -102,12 +102,6 @@ class BatchAdmin(OnlyLooking, admin.ModelAdmin):
     @admin.display(description=_("link"))
     def link(self, batch: Batch) -> str:
         return format_html('<a href="{0}">{0}</a>', links.batch_path(batch.pk))
-
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        try:
-            return queryset.filter(pk=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changes = super().get_changelist_instance(request)

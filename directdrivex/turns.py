@@ -20,7 +20,7 @@ AT_ONCE = 128
 EACH = 16  # behind one address may be a whole company, whose browsers wait for news of a batch
 LARGE_BYTES = 16 * 1024  # of a body: announcing some sixty files
 LARGE_AT_ONCE, LARGE_EACH = 32, 4
-MOST_HANDSHAKES_WAITING = 512  # of one person
+MOST_HANDSHAKES_WAITING = 2048  # of one person: as many as the system lets wait to be accepted
 # What tells whether the program lives, and what its pages are made of, wait for nobody's uploads or passwords.
 APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
 

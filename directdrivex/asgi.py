@@ -16,15 +16,24 @@ from django.conf import settings  # noqa: E402 - these need the apps to be loade
 from directdrivex.bodies import BodyLimit  # noqa: E402
 from directdrivex.outgoing import Handler  # noqa: E402
 from directdrivex.proxies import ForwardedHeaders  # noqa: E402
+from directdrivex.refusing import refuse  # noqa: E402
 from directdrivex.turns import HandshakesInTurn, InTurn, in_company  # noqa: E402
 from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
+from uploads.errors import RateLimited  # noqa: E402
 from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
+
+RETRY_SECONDS = 10
 
 
 async def _refuse_handshake(scope: Any, receive: Any, send: Any) -> None:
     """Refuse the handshake of a WebSocket at an address that has none."""
     await receive()
     await send({"type": "websocket.close"})
+
+
+async def _refuse_request(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse one request more than may wait."""
+    await refuse(RateLimited(retry_after=RETRY_SECONDS), scope, send)
 
 
 django_application = Handler()
@@ -35,7 +44,9 @@ no_such_socket: Any = _refuse_handshake
 application = ForwardedHeaders(
     ProtocolTypeRouter(
         {
-            "http": BodyLimit(InTurn(django_application, in_company()), settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+            "http": BodyLimit(
+                InTurn(django_application, in_company(), _refuse_request), settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            ),
             "websocket": HandshakesInTurn(
                 URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]), in_company()
             ),

@@ -4,11 +4,8 @@ import asyncio
 import contextlib
 from typing import Any
 
-from django.utils import translation
-
+from directdrivex.refusing import refuse
 from uploads.errors import BodyTooLarge
-from uploads.language import language_of
-from uploads.problems import problem
 
 DROP_BYTES = 16 * 1024 * 1024
 DROP_SECONDS = 5.0
@@ -30,7 +27,7 @@ class BodyLimit:
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
         if lengths and (not lengths[0].isdigit() or int(lengths[0]) > self.limit):
             await _read_on(receive)
-            return await _refuse(scope, send)
+            return await refuse(BodyTooLarge(), scope, send)
         read = 0
         started = False
 
@@ -53,7 +50,7 @@ class BodyLimit:
             if started:
                 raise
             await _read_on(receive)
-            await _refuse(scope, send)
+            await refuse(BodyTooLarge(), scope, send)
         return None
 
 
@@ -67,13 +64,3 @@ async def _read_on(receive: Any) -> None:
                 dropped += len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
-
-
-async def _refuse(scope: dict[str, Any], send: Any) -> None:
-    with translation.override(language_of(scope)):
-        answer = problem(BodyTooLarge())
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.items()]
-    headers.append((b"content-length", str(len(answer.content)).encode()))
-    headers.append((b"connection", b"close"))  # what is left of the body is not read
-    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.content})

@@ -20,7 +20,7 @@ AT_ONCE = 128
 EACH = 16  # behind one address may be a whole company, whose browsers wait for news of a batch
 LARGE_BYTES = 16 * 1024  # of a body: announcing some sixty files
 LARGE_AT_ONCE, LARGE_EACH = 32, 4
-MOST_HANDSHAKES_WAITING = 2048  # of one person: as many as the system lets wait to be accepted
+MOST_REQUESTS_WAITING = MOST_HANDSHAKES_WAITING = 2048  # of one person: as many as the system lets wait to be accepted
 # What tells whether the program lives, and what its pages are made of, wait for nobody's uploads or passwords.
 APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
 
@@ -62,16 +62,23 @@ class Turn:
 
 
 class InTurn:
-    """Gives the application one HTTP request after the other, as `Turns` has it."""
+    """Gives the application one HTTP request after the other, as `Turns` has it.
 
-    def __init__(self, application: Any, turns: Turns) -> None:
-        self.application, self.turns = application, turns
+    Where too many of its person's wait already, a request is given to `turned_away`.
+    """
+
+    def __init__(
+        self, application: Any, turns: Turns, turned_away: Any, most_waiting: int = MOST_REQUESTS_WAITING
+    ) -> None:
+        self.application, self.turns, self.turned_away = application, turns, turned_away
+        self._most_waiting = most_waiting
         self.turns_apart = Turns(AT_ONCE, EACH)  # they cost threads too
         self.large_bodies = Turns(LARGE_AT_ONCE, LARGE_EACH)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         person = person_of(scope)
-        turn = Turn(self.turns_apart if _is_apart(scope["path"]) else self.turns, person)
+        turns = self.turns_apart if _is_apart(scope["path"]) else self.turns
+        turn = Turn(turns, person)
         async with AsyncExitStack() as until_over:
 
             async def make_room() -> None:
@@ -79,7 +86,11 @@ class InTurn:
                 until_over.callback(lambda: self.large_bodies.give_back(person, turn.rest))
 
             request = await _whole_request(receive, make_room)
-            if request is not None:
+            if request is None:
+                return
+            if turns.waiting(person) >= self._most_waiting:
+                await self.turned_away(scope, receive, send)
+            else:
                 await self._in_turn(turn, request, scope, receive, send)
 
     async def _in_turn(

@@ -173,7 +173,7 @@ class Request:
     """A request of one client: `parts` of its body come as they are let, and it goes away when it is told to."""
 
     def __init__(self, client: str = "192.0.2.1", path: str = "/") -> None:
-        self.scope: dict[str, Any] = {"type": "http", "client": (client, 1), "path": path}
+        self.scope: dict[str, Any] = {"type": "http", "client": (client, 1), "path": path, "headers": []}
         self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.sent: list[str] = []
         self.task: asyncio.Task[None] | None = None
@@ -212,9 +212,17 @@ class Application:
         await send({"type": "http.response.body"})
 
 
+async def turned_away(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "turned away"})
+
+
+def in_turn(application: Any, turns: Turns, most_waiting: int = 1000) -> InTurn:
+    return InTurn(application, turns, turned_away, most_waiting)
+
+
 async def test_a_request_whose_body_is_on_its_way_takes_no_turn() -> None:
     inner = Application()
-    outer = InTurn(inner, Turns(at_once=1, each=1))
+    outer = in_turn(inner, Turns(at_once=1, each=1))
     slow = await Request().ask(outer, b"ab", ends=False)
     await Request().ask(outer, b"whole")
     assert inner.bodies == [b"whole"]
@@ -225,7 +233,7 @@ async def test_a_request_whose_body_is_on_its_way_takes_no_turn() -> None:
 
 async def test_a_large_body_is_read_on_when_there_is_room_for_it_and_small_ones_pass() -> None:
     inner = Application()
-    outer = InTurn(inner, Turns(at_once=9, each=9))
+    outer = in_turn(inner, Turns(at_once=9, each=9))
     outer.large_bodies = Turns(at_once=1, each=1)
     begins = b"x" * (LARGE_BYTES + 1)
     first = await Request("192.0.2.1").ask(outer, begins, ends=False)
@@ -247,7 +255,7 @@ async def test_a_large_body_is_read_on_when_there_is_room_for_it_and_small_ones_
 
 async def test_an_answer_that_is_being_sent_takes_no_turn() -> None:
     inner = Application()
-    outer = InTurn(inner, Turns(at_once=1, each=1))
+    outer = in_turn(inner, Turns(at_once=1, each=1))
     first = await Request().ask(outer)
     second = await Request().ask(outer)
     assert len(inner.bodies) == 1
@@ -260,7 +268,7 @@ async def test_an_answer_that_is_being_sent_takes_no_turn() -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/static/uploads/css/page.css"])
 async def test_whether_the_program_lives_is_told_though_every_turn_is_taken(path: str) -> None:
     inner = Application()
-    outer = InTurn(inner, Turns(at_once=1, each=1))
+    outer = in_turn(inner, Turns(at_once=1, each=1))
     await Request().ask(outer, b"first")
     await Request().ask(outer, b"waits")
     await Request(path=path).ask(outer, b"lives")
@@ -269,7 +277,7 @@ async def test_whether_the_program_lives_is_told_though_every_turn_is_taken(path
 
 async def test_who_waits_for_a_turn_and_goes_away_is_never_worked_on() -> None:
     inner = Application()
-    outer = InTurn(inner, Turns(at_once=1, each=1))
+    outer = in_turn(inner, Turns(at_once=1, each=1))
     await Request().ask(outer, b"first")
     gone = await Request().ask(outer, b"gone")
     await gone.go_away()
@@ -285,7 +293,7 @@ async def test_an_application_that_fails_gives_its_turn_back() -> None:
     async def fails(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError
 
-    outer = InTurn(fails, Turns(at_once=1, each=1))
+    outer = in_turn(fails, Turns(at_once=1, each=1))
     for _ in range(2):
         request = await Request().ask(outer)
         assert request.task is not None
@@ -299,7 +307,7 @@ async def test_the_application_hears_that_its_client_went_away() -> None:
         heard.append((await receive())["type"])
         heard.append((await receive())["type"])
 
-    request = await Request().ask(InTurn(listens, Turns(at_once=1, each=1)))
+    request = await Request().ask(in_turn(listens, Turns(at_once=1, each=1)))
     assert heard == ["http.request"]
     await request.go_away()
     assert heard == ["http.request", "http.disconnect"]
@@ -314,7 +322,7 @@ async def refuse(answered: list[str], scope: Any, receive: Any, send: Any) -> No
 
 async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits_for_that() -> None:
     answered: list[str] = []
-    outer = InTurn(partial(refuse, answered), Turns(at_once=1, each=1))
+    outer = in_turn(partial(refuse, answered), Turns(at_once=1, each=1))
     flood = [await Request("192.0.2.1").ask(outer) for _ in range(2)]
     await Request("192.0.2.2").ask(outer)
     assert answered == ["192.0.2.1", "192.0.2.2"]
@@ -325,7 +333,7 @@ async def test_after_an_answer_to_a_flood_its_sender_rests_and_nobody_else_waits
 
 async def test_a_large_body_of_a_flood_leaves_no_room_at_once_for_the_next_of_its_sender() -> None:
     answered: list[str] = []
-    outer = InTurn(partial(refuse, answered), Turns(at_once=9, each=9))
+    outer = in_turn(partial(refuse, answered), Turns(at_once=9, each=9))
     outer.large_bodies = Turns(at_once=1, each=1)
     large = b"x" * (LARGE_BYTES + 1)
     flood = [await Request("192.0.2.1").ask(outer, large, b"rest") for _ in range(2)]
@@ -343,9 +351,23 @@ async def test_who_has_gone_when_their_turn_comes_is_never_worked_on() -> None:
     request.incoming.put_nowait({"type": "http.request", "body": b"gone", "more_body": False})
     request.incoming.put_nowait({"type": "http.disconnect"})
     turns = Turns(at_once=1, each=1)
-    await InTurn(inner, turns)(request.scope, request.incoming.get, request.send)
+    await in_turn(inner, turns)(request.scope, request.incoming.get, request.send)
     assert inner.bodies == []
     assert turns.is_free("address:192.0.2.1")
+
+
+async def test_so_many_requests_of_one_person_wait_and_one_more_is_refused() -> None:
+    inner = Application()
+    outer = in_turn(inner, Turns(at_once=9, each=1), most_waiting=2)
+    for _ in range(3):
+        await Request().ask(outer, b"waits")
+    refused = await Request().ask(outer, b"refused")
+    assert refused.sent == ["turned away"]
+    await Request("192.0.2.2").ask(outer, b"another")
+    inner.answering.set()
+    for _ in range(5):
+        await settled()
+    assert inner.bodies == [b"waits", b"another", b"waits", b"waits"]
 
 
 # --- Handshakes of sockets ---

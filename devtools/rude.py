@@ -210,6 +210,22 @@ async def asks_a_thousand_times_at_once(rude: Rude) -> None:
         await asyncio.gather(*(ask(path) for path in paths * 250), return_exceptions=True)
 
 
+async def asks_without_end_whether_it_lives(rude: Rude) -> None:
+    """Over a few connections that stay."""
+    many = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100
+
+    async def ask() -> None:
+        while True:
+            with suppress(OSError, EOFError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", rude.port)
+                while not reader.at_eof():
+                    writer.write(many)
+                    for _ in range(100):
+                        await reader.readuntil(b"\r\n\r\n")
+
+    await asyncio.gather(*(ask() for _ in range(16)))
+
+
 class _Swallowed(asyncio.BufferedProtocol):
     """Takes all that comes and keeps nothing of it."""
 
@@ -261,6 +277,7 @@ RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "announces without end": announces_without_end,
     "announces a thousand from many connections": announces_a_thousand_from_many_connections,
     "asks a thousand times at once": asks_a_thousand_times_at_once,
+    "asks without end whether it lives": asks_without_end_whether_it_lives,
     "downloads over a hundred connections": downloads_over_a_hundred_connections,
 }
 

@@ -72,7 +72,7 @@ class InTurn:
     ) -> None:
         self.application, self.turns, self.turned_away = application, turns, turned_away
         self._most_waiting = most_waiting
-        self.turns_apart = Turns(AT_ONCE, EACH)  # they cost threads too
+        self.turns_apart = in_company()  # they cost threads and time too
         self.large_bodies = Turns(LARGE_AT_ONCE, LARGE_EACH)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -370,6 +370,25 @@ async def test_so_many_requests_of_one_person_wait_and_one_more_is_refused() -> 
     assert inner.bodies == [b"waits", b"another", b"waits", b"waits"]
 
 
+async def test_beside_an_upload_who_floods_what_is_apart_waits_and_the_next_who_asks_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def works(scope: Any, receive: Any, send: Any) -> None:
+        answered.append(scope["client"][0])
+        await asyncio.sleep(0.2)
+        await send({"type": "http.response.start"})
+
+    monkeypatch.setattr("directdrivex.turns.others_move", lambda person: True)
+    answered: list[str] = []
+    outer = in_turn(works, Turns(at_once=9, each=9))
+    flood = await Request("192.0.2.1", "/healthz").ask(outer)
+    assert flood.task is not None
+    await flood.task
+    await Request("192.0.2.1", "/healthz").ask(outer)
+    await Request("192.0.2.2", "/healthz").ask(outer)
+    assert answered == ["192.0.2.1", "192.0.2.2"]
+
+
 # --- Handshakes of sockets ---
 
 

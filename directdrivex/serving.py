@@ -29,6 +29,7 @@ from uploads.time_shares import Share
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
+HANDSHAKE_SECONDS = 60  # of a socket that is there in full, but waits behind many of its own person's
 BACKLOG = 2048
 # glibc's mallopt: what is free at the top of the heap goes back to the system above this, and not at 2 MiB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -155,6 +156,8 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         doorstep=Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES),
         ping_timeout=0,
         websocket_timeout=-1,
+        websocket_handshake_timeout=HANDSHAKE_SECONDS,
+        websocket_connect_timeout=HANDSHAKE_SECONDS,
         websocket_max_message_size=settings.UPLOAD_CHUNK_BYTES,
         websocket_max_frame_size=settings.UPLOAD_CHUNK_BYTES,
         # A verification may outlive its connection.

@@ -210,6 +210,23 @@ async def asks_a_thousand_times_at_once(rude: Rude) -> None:
         await asyncio.gather(*(ask(path) for path in paths * 250), return_exceptions=True)
 
 
+async def sends_bodies_in_chunks_of_one_byte(rude: Rude) -> None:
+    begun = (
+        b"POST /api/v1/upload/initiate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+
+    async def send() -> None:
+        while True:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", rude.port)
+                writer.write(begun + b"1\r\n \r\n" * 100_000)
+                await reader.read()
+                writer.transport.abort()
+
+    await asyncio.gather(*(send() for _ in range(16)))
+
+
 async def asks_without_end_whether_it_lives(rude: Rude) -> None:
     """Over a few connections that stay."""
     many = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100
@@ -277,6 +294,7 @@ RUDE: dict[str, Callable[[Rude], Awaitable[None]]] = {
     "announces without end": announces_without_end,
     "announces a thousand from many connections": announces_a_thousand_from_many_connections,
     "asks a thousand times at once": asks_a_thousand_times_at_once,
+    "sends bodies in chunks of one byte": sends_bodies_in_chunks_of_one_byte,
     "asks without end whether it lives": asks_without_end_whether_it_lives,
     "downloads over a hundred connections": downloads_over_a_hundred_connections,
 }

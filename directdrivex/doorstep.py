@@ -42,14 +42,18 @@ class Doorstep:
 
     def wait(self, address: str) -> float | None:
         """Seconds that one more connection from this address waits; None where it is to be closed at once."""
-        if not address or is_in(address, self._trusted):
+        person = self.person_of(address)
+        if person is None:
             return 0.0
-        person = address_person(address).key
         wait = self._share.wait(person)
         if wait and (wait > LONGEST_SECONDS or not self._has_room(wait)):
             return None
         self._share.take(person, CONNECTION_SECONDS)
         return wait
+
+    def person_of(self, address: str) -> str | None:
+        """Who is behind the address of a connection; None where that is everybody."""
+        return None if not address or is_in(address, self._trusted) else address_person(address).key
 
     def _has_room(self, wait: float) -> bool:
         """Is there room for one more who waits so long? It is taken then."""

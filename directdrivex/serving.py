@@ -21,8 +21,8 @@ from django.template.loader import get_template
 from django.utils import translation
 
 from directdrivex.databases.sqlite3.log import kept_log
-from directdrivex.deadlines import PatientHTTP
 from directdrivex.doorstep import Acceptor, Doorstep
+from directdrivex.reading import MeasuredHTTP, Readers
 from directdrivex.uvicorn_socket import PatientWebSocket
 from uploads.intake import registry
 from uploads.time_shares import Share
@@ -87,7 +87,7 @@ class UvicornServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, doorstep: Doorstep, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._doorstep, self._ready = doorstep, ready
+        self._doorstep, self._ready, self._readers = doorstep, ready, Readers()
         self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -97,7 +97,13 @@ class UvicornServer(uvicorn.Server):
         self._ready()
 
     def _protocol(self) -> asyncio.Protocol:
-        return PatientHTTP(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return MeasuredHTTP(
+            self._readers,
+            self._doorstep.person_of,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Nobody may come back to a server that is going.
@@ -115,7 +121,7 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
         "directdrivex.asgi:application",
         loop="auto",  # uvloop where there is one
-        http=PatientHTTP,  # on h11: httptools takes request headers of any size into memory
+        http=MeasuredHTTP,  # on h11: httptools takes request headers of any size into memory
         ws=PatientWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=settings.UPLOAD_CHUNK_BYTES,

@@ -22,6 +22,7 @@ from directdrivex.daphne_pace import Inbox, Outlet
 from directdrivex.daphne_socket import Socket, SocketFactory
 from directdrivex.doorstep import Doorstep
 from directdrivex.outgoing import BrokenOffError
+from directdrivex.reading import Pieces, Readers
 from directdrivex.unread import unacknowledged
 from uploads.delivery.lasting import UNREAD, UNSENT
 
@@ -116,9 +117,33 @@ class RequestFactory(HTTPFactory):
         return OnTheDoorstep(wait, partial(self._channel, address)) if wait else self._channel(address)
 
     def _channel(self, address: Any) -> Any:
-        channel = super().buildProtocol(address)
-        channel.requestFactory = Request
-        return channel
+        protocol = super().buildProtocol(address)
+        protocol.requestFactory = Request
+        person = self.server.doorstep.person_of(getattr(address, "host", ""))
+        if person is not None:
+            self._read_in_pieces(protocol, person)
+        return protocol
+
+    def _read_in_pieces(self, protocol: Any, person: str) -> None:
+        channel = protocol._channel  # what Twisted makes of a connection, behind which HTTP/2 might be
+
+        def is_over() -> bool:
+            return getattr(channel.transport, "protocol", None) is not protocol
+
+        def let_go() -> None:
+            is_busy = channel._waitingForTransport or channel._dataBuffer  # then it goes on by itself
+            if not is_busy and not is_over():
+                channel.transport.resumeProducing()
+
+        pieces = Pieces(
+            self.server.readers,
+            person,
+            read=channel.dataReceived,
+            is_over=is_over,
+            hold=lambda: channel.transport.pauseProducing(),
+            let_go=let_go,
+        )
+        channel.dataReceived = pieces.take
 
 
 class DaphneServer(Server):
@@ -134,6 +159,7 @@ class DaphneServer(Server):
     ) -> None:
         super().__init__(*arguments, **more)
         self.most_body_bytes, self._drain_uploads, self.doorstep = most_body_bytes, drain, doorstep
+        self.readers = Readers()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox | None:
         """As the parent's, with an inbox that holds the peer back."""

@@ -53,6 +53,54 @@ class Readers:
             del self._waiting[person]
 
 
+class Pieces:
+    """What comes from one person's connection: `read` gets it piece by piece, and nothing between `hold` and `let_go`.
+
+    What is left is dropped where the connection `is_over`: lost, or become a socket.
+    """
+
+    def __init__(
+        self,
+        readers: Readers,
+        person: str,
+        *,
+        read: Callable[[bytes], None],
+        is_over: Callable[[], bool],
+        hold: Callable[[], None],
+        let_go: Callable[[], None],
+    ) -> None:
+        self._readers, self._person, self._read, self._is_over = readers, person, read, is_over
+        self._hold, self._let_go = hold, let_go
+        self._left = bytearray()
+        self.waits = False
+
+    def take(self, data: bytes) -> None:
+        self._left += data
+        if self.waits:
+            self._hold()
+        else:
+            self._go_on()
+
+    def drop(self) -> None:
+        self._left.clear()
+
+    def _go_on(self) -> None:
+        was_held, self.waits = self.waits, False
+        while self._left and not self._is_over():
+            if not self._readers.may_read(self._person):
+                self.waits = True
+                self._hold()
+                self._readers.wait(self._person, self._go_on)
+                return
+            piece = bytes(self._left[:PIECE_BYTES])
+            del self._left[:PIECE_BYTES]
+            began = time.perf_counter()
+            self._read(piece)
+            self._readers.have_read(self._person, time.perf_counter() - began)
+        if was_held:
+            self._let_go()
+
+
 class Held(FlowControl):
     """Reads nothing while it is held, whatever the request that is read wants meanwhile."""
 
@@ -71,56 +119,50 @@ class Held(FlowControl):
     def let_go(self) -> None:
         if self._is_held:
             self._is_held = False
-            if not self.read_paused:
+            if not self.read_paused and not self._transport.is_closing():
                 self._transport.resume_reading()
 
 
 class MeasuredHTTP(PatientHTTP):
-    """Reads piece by piece, and waits where its person's share is used up; `person` is None for everybody."""
+    """uvicorn's connection, read as `Pieces` are where `person_of` its address is somebody."""
+
+    _pieces: Pieces | None = None
 
     def __init__(self, readers: Readers, person_of: Callable[[str], str | None], **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._readers, self._person_of = readers, person_of
-        self._person: str | None = None
-        self._to_read = bytearray()
-        self._waits = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._person = self._person_of(self.client[0] if self.client else "")
         self.flow = self._held = Held(transport)
+        person = self._person_of(self.client[0] if self.client else "")
+        if person is not None:
+            self._pieces = Pieces(
+                self._readers,
+                person,
+                read=super().data_received,
+                is_over=self._is_over,
+                hold=self._held.hold,
+                let_go=self._held.let_go,
+            )
+
+    def _is_over(self) -> bool:
+        return self.transport.is_closing() or self.transport.get_protocol() is not self
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._to_read.clear()
+        if self._pieces is not None:
+            self._pieces.drop()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Whoever used their share up does not keep the program from its end until they have it again."""
-        if self._waits:
+        if self._pieces is not None and self._pieces.waits:
             self.transport.abort()
         else:
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        if self._person is None:
+        if self._pieces is None:
             super().data_received(data)
-            return
-        self._to_read += data
-        if not self._waits:
-            self._read(self._person)
-
-    def _read(self, person: str) -> None:
-        self._waits = False
-        while self._to_read and not self.transport.is_closing() and self.transport.get_protocol() is self:
-            if not self._readers.may_read(person):
-                self._waits = True
-                self._held.hold()
-                self._readers.wait(person, lambda: self._read(person))
-                return
-            piece = bytes(self._to_read[:PIECE_BYTES])
-            del self._to_read[:PIECE_BYTES]
-            began = time.perf_counter()
-            super().data_received(piece)
-            self._readers.have_read(person, time.perf_counter() - began)
-        if not self.transport.is_closing():
-            self._held.let_go()
+        else:
+            self._pieces.take(data)

@@ -190,6 +190,29 @@ async def test_who_opens_hundreds_of_connections_beside_an_upload_waits_is_answe
     assert answered == [{"requests": b"200", "handshakes": b"101"}[what]] * 200
 
 
+async def test_bodies_in_chunks_of_one_byte_are_read_beside_what_everybody_else_asks(
+    wire_server: ServerProcess,
+) -> None:
+    """Reading them takes much time, and nobody is in company yet."""
+    head = b"POST /api/v1/upload/initiate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    body = head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + b"1\r\n \r\n" * 20_000 + b"0\r\n\r\n"
+    answered: list[bytes] = []
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
+        writer.write(body)
+        answered.append((await reader.readline()).split()[1])
+        writer.transport.abort()
+
+    async with Client(wire_server.url, address=HONEST_ADDRESS) as honest:
+        flood = [asyncio.create_task(ask()) for _ in range(8)]
+        for _ in range(3):
+            await honest.initiate("small.bin", 1)
+        assert len(answered) < 4
+        await asyncio.gather(*flood)
+    assert answered == [b"422"] * 8
+
+
 async def test_who_connects_and_leaves_without_a_word_leaves_nothing_behind(wire_server: ServerProcess) -> None:
     program = psutil.Process(wire_server.pid)
     async with somebody_uploads(wire_server), Client(wire_server.url, address="127.0.0.3") as other:

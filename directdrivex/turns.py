@@ -19,7 +19,7 @@ from uploads.turns import Turns
 AT_ONCE = 128
 EACH = 16  # behind one address may be a whole company, whose browsers wait for news of a batch
 LARGE_BYTES = 16 * 1024  # of a body: announcing some sixty files
-LARGE_AT_ONCE, LARGE_EACH = 32, 4
+LARGE_AT_ONCE, LARGE_EACH, MOST_LARGE_WAITING = 32, 4, 64  # of one person wait: each has a quarter of a MiB in memory
 MOST_REQUESTS_WAITING = MOST_HANDSHAKES_WAITING = 2048  # of one person: as many as the system lets wait to be accepted
 # What tells whether the program lives, and what its pages are made of, wait for nobody's uploads or passwords.
 APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
@@ -73,6 +73,10 @@ class Turn:
         return is_there
 
 
+class _NoRoomError(Exception):
+    pass
+
+
 class InTurn:
     """Gives the application one HTTP request after the other, as `Turns` has it.
 
@@ -83,7 +87,7 @@ class InTurn:
         self, application: Any, turns: Turns, turned_away: Any, most_waiting: int = MOST_REQUESTS_WAITING
     ) -> None:
         self.application, self.turns, self.turned_away = application, turns, turned_away
-        self._most_waiting = most_waiting
+        self._most_waiting, self.most_large_waiting = most_waiting, MOST_LARGE_WAITING
         self.turns_apart = in_company()  # they cost threads and time too
         self.large_bodies = Turns(LARGE_AT_ONCE, LARGE_EACH)
 
@@ -94,10 +98,16 @@ class InTurn:
         async with AsyncExitStack() as until_over:
 
             async def make_room() -> None:
+                if self.large_bodies.waiting(person) >= self.most_large_waiting:
+                    raise _NoRoomError
                 await self.large_bodies.take(person)
                 until_over.callback(lambda: self.large_bodies.give_back(person, turn.rest))
 
-            request = await _whole_request(receive, make_room)
+            try:
+                request = await _whole_request(receive, make_room)
+            except _NoRoomError:
+                await self.turned_away(scope, receive, send)
+                return
             if request is None:
                 return
             if turns.waiting(person) >= self._most_waiting:

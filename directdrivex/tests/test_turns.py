@@ -278,6 +278,20 @@ async def test_a_large_body_is_read_on_when_there_is_room_for_it_and_small_ones_
     assert inner.bodies[-1] == begins + b"last"
 
 
+async def test_so_many_large_bodies_of_one_person_wait_for_room_and_one_more_is_refused() -> None:
+    inner = Application()
+    outer = in_turn(inner, Turns(at_once=9, each=9))
+    outer.large_bodies, outer.most_large_waiting = Turns(at_once=9, each=1), 2
+    begins = b"x" * (LARGE_BYTES + 1)
+    for _ in range(3):
+        await Request().ask(outer, begins, ends=False)
+    refused = await Request().ask(outer, begins, ends=False)
+    assert refused.sent == ["turned away"]
+    await Request("192.0.2.2").ask(outer, begins, b"rest")
+    await Request().ask(outer, b"small")
+    assert inner.bodies == [begins + b"rest", b"small"]
+
+
 async def test_an_answer_that_is_being_sent_takes_no_turn() -> None:
     inner = Application()
     outer = in_turn(inner, Turns(at_once=1, each=1))

@@ -85,15 +85,16 @@ class Acceptor:
         listener.setblocking(False)
         self._listen()
 
-    def close(self) -> None:
-        """Accept nobody any more, and leave those who wait."""
+    async def close(self) -> None:
+        """Accept nobody any more, and return when all who wait have come in: whoever was accepted is answered."""
         self._loop.remove_reader(self._listener)
         if self._pause is not None:
             self._pause.cancel()
-        for connection, timer in self._waiting.items():
+        for connection, timer in list(self._waiting.items()):
             timer.cancel()
-            connection.close()
-        self._waiting.clear()
+            self._waited(connection)
+        if self._coming:
+            await asyncio.wait(self._coming)
 
     def _listen(self) -> None:
         self._pause = None

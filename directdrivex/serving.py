@@ -108,7 +108,7 @@ class UvicornServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Nobody may come back to a server that is going.
         for acceptor in self._acceptors:
-            acceptor.close()
+            await acceptor.close()
         for listener in sockets or []:
             listener.close()
         await drain_uploads()

@@ -120,7 +120,7 @@ async def served(doorstep: Doorstep, came_in: list[float]) -> AsyncIterator[int]
             async with asyncio.timeout(20):
                 yield listener.getsockname()[1]
         finally:
-            acceptor.close()
+            await acceptor.close()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2])
@@ -182,7 +182,7 @@ def test_a_crowd_at_the_door_leaves_the_loop_its_other_work(run: Callable[..., N
             while len(came_in) < len(crowd):
                 rounds.append(len(came_in))
                 await asyncio.sleep(0)
-            acceptor.close()
+            await acceptor.close()
         for connection in crowd:
             connection.close()
         assert all(later - before <= 4 for before, later in itertools.pairwise(rounds))
@@ -190,15 +190,18 @@ def test_a_crowd_at_the_door_leaves_the_loop_its_other_work(run: Callable[..., N
     run(ask())
 
 
-def test_those_who_wait_are_left_when_the_door_is_closed(run: Callable[..., None]) -> None:
+def test_those_who_wait_come_in_when_the_door_is_closed(run: Callable[..., None]) -> None:
     async def ask() -> None:
         came_in: list[float] = []
         async with served(Told(30.0), came_in) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            people = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
             await asyncio.sleep(0.05)
-        assert await reader.read() == b""
-        assert not came_in
-        writer.close()
+            people[0][1].transport.abort()
+        assert len(came_in) == 3
+        for reader, writer in people[1:]:
+            writer.write(b"patient")
+            assert await reader.readexactly(7) == b"patient"
+            writer.close()
 
     run(ask())
 
@@ -233,7 +236,7 @@ def test_a_program_without_descriptors_accepts_again_when_it_has_some(
                 writer.write(b"patient")
                 assert await reader.readexactly(7) == b"patient"
             writer.close()
-            acceptor.close()
+            await acceptor.close()
             assert bare.times == 0
 
     run(ask())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 PART = 0.25
 AHEAD_SECONDS = 0.1
-MOST_AT_ONCE_SECONDS = 1.0
+MOST_AT_ONCE_SECONDS = 0.1  # so that nothing alone makes its person wait
 FORGOTTEN_AT_ONCE = 2
 
 
@@ -35,7 +35,7 @@ class Share:
         now = self._clock()
         self._forget(now)
         if self._others_need_it(person):
-            # What is more was waiting: for a database that is locked, say.
+            # What is more was waiting: for Drive, or a database that is locked.
             had = min(seconds, MOST_AT_ONCE_SECONDS)
             self._even[person] = max(now, self._even.get(person, 0.0)) + had / self._part
             self._even.move_to_end(person)

@@ -121,17 +121,20 @@ def test_who_is_alone_may_have_all_of_it() -> None:
 def test_who_took_more_waits_no_longer_than_others_need_it() -> None:
     others = True
     share = Share(lambda person: others, part=0.25, ahead=0.1, clock=Clock())
-    share.take("a", 1.0)
+    for _ in range(10):
+        share.take("a", 0.1)
     assert share.wait("a") > 1.0
     others = False
     assert share.wait("a") == 0.0
 
 
 def test_what_took_long_was_not_work_alone() -> None:
-    """A request that waited half a minute for a locked database must not keep its sender out for two."""
+    """Whose request waited a second for Drive, or half a minute for a locked database, need not wait for the next."""
     share = a_share(Clock())
     share.take("a", 30.0)
-    assert share.wait("a") < 5.0
+    assert share.wait("a") == 0.0
+    share.take("a", 30.0)
+    assert 0.0 < share.wait("a") < 1.0
 
 
 def test_whoever_is_even_again_is_forgotten() -> None:
@@ -414,18 +417,20 @@ async def test_beside_an_upload_who_floods_what_is_apart_waits_and_the_next_who_
 ) -> None:
     async def works(scope: Any, receive: Any, send: Any) -> None:
         answered.append(scope["client"][0])
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.09)
         await send({"type": "http.response.start"})
 
     monkeypatch.setattr("directdrivex.turns.others_move", lambda person: True)
     answered: list[str] = []
     outer = in_turn(works, Turns(at_once=9, each=9))
-    flood = await Request("192.0.2.1", "/healthz").ask(outer)
-    assert flood.task is not None
-    await flood.task
+    for _ in range(4):
+        flood = await Request("192.0.2.1", "/healthz").ask(outer)
+        assert flood.task is not None
+        await flood.task
+    answered.clear()
     await Request("192.0.2.1", "/healthz").ask(outer)
     await Request("192.0.2.2", "/healthz").ask(outer)
-    assert answered == ["192.0.2.1", "192.0.2.2"]
+    assert answered == ["192.0.2.2"]
 
 
 # --- Handshakes of sockets ---

@@ -45,7 +45,7 @@ class Program:
     """Django behind turns, as many ask it: each request has a thread of its own, as on a server."""
 
     def __init__(self, at_once: int) -> None:
-        self._application = InTurn(Handler(), Turns(at_once, at_once))
+        self._application = InTurn(Handler(), Turns(at_once, at_once), turned_away=None)  # nobody is
         self._leaving = asyncio.Event()
 
     def leave(self) -> None:

@@ -6,8 +6,8 @@ few fit into memory, and a thousand that never come to their end do not. Needs n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from quotas.rules import address_person
@@ -45,18 +45,6 @@ class Turn:
         if not self.is_over:
             self.is_over, self.rest = True, rest
             self._turns.give_back(self._person, rest)
-
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """What is waited for in here costs nothing, and is not taken from this person's share."""
-        if self.is_over:
-            yield
-            return
-        self._turns.stand_still(self._person)
-        try:
-            yield
-        finally:
-            self._turns.move_on(self._person)
 
     async def taken_before(self, coming: "asyncio.Future[Any]") -> bool:
         """True when it is taken; False, and nothing is, where `coming` tells before that its client has gone."""

@@ -15,7 +15,6 @@ from uploads import announcing, batches, followed, links
 from uploads.answers import ERRORS, announcements, controls_of, locked, meta_of, new_upload
 from uploads.batch_schemas import BatchCancelOut, BatchIn, BatchInitiateOut, BatchLockedOut, BatchOut
 from uploads.delivery import ranges, zip_files, zip_stream
-from uploads.delivery.lasting import scope_of, standing_still
 from uploads.delivery.zip_files import Complete
 from uploads.delivery.zip_plan import Plan
 from uploads.errors import Locked, UploadError
@@ -73,9 +72,7 @@ async def batch_facts(request: HttpRequest, batch_id: str) -> Any:
     batch = await database_sync_to_async(batches.find)(batch_id)
     view = await view_of(request, await look(request, batch))
     await free_connection()  # the answer may have to be waited for
-    with standing_still(scope_of(request)):
-        making = await _answers.begun(f"{batch.pk} {view.key}")
-    answer = HttpResponse(await making, content_type="application/json")
+    answer = HttpResponse(await _answers.get(f"{batch.pk} {view.key}"), content_type="application/json")
     answer["Cache-Control"] = "no-store"
     return answer
 

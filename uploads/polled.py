@@ -23,32 +23,25 @@ class Polled(Generic[T]):
     def __init__(self, make: Callable[[str], Awaitable[T]]) -> None:
         self._make = make
         self._running: dict[Slot, asyncio.Task[T]] = {}
-        self._next: dict[Slot, tuple[asyncio.Task[T], asyncio.Event]] = {}
+        self._next: dict[Slot, asyncio.Task[T]] = {}
         self._rests_until: dict[Slot, float] = {}
 
     async def get(self, key: str) -> T:
         """What `make` returns or raises, begun after this call."""
-        return await (await self.begun(key))
-
-    async def begun(self, key: str) -> Awaitable[T]:
-        """Return once `make(key)` has begun, after this call: what to await for what it returns or raises."""
         loop = asyncio.get_running_loop()
         slot = (loop, key)
-        if slot not in self._next:
-            begins = asyncio.Event()
-            self._next[slot] = loop.create_task(self._run(slot, begins)), begins
-        coming, begins = self._next[slot]
-        await begins.wait()
-        return asyncio.shield(coming)
+        coming = self._next.get(slot)
+        if coming is None:
+            coming = self._next[slot] = loop.create_task(self._run(slot))
+        return await asyncio.shield(coming)
 
-    async def _run(self, slot: Slot, begins: asyncio.Event) -> T:
+    async def _run(self, slot: Slot) -> T:
         loop, key = slot
         if running := self._running.get(slot):
             await asyncio.wait({running})
         if (rest := self._rests_until.get(slot, 0.0) - loop.time()) > 0:
             await asyncio.sleep(rest)
-        self._running[slot], _ = self._next.pop(slot)
-        begins.set()
+        self._running[slot] = self._next.pop(slot)
         began = loop.time()
         try:
             return await self._make(key)

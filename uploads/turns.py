@@ -24,7 +24,6 @@ class Turns:
         self._taken: Counter[str] = Counter()
         self._resting: Counter[str] = Counter()
         self._since: dict[str, float] = {}  # who has turns: since when that is not taken from their share yet
-        self._still: Counter[str] = Counter()  # how many of the turns taken wait for what costs nothing
         self._paused: set[str] = set()  # who waits for their share, and for no place
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._next: OrderedDict[str, None] = OrderedDict()  # who waits, and may have one more
@@ -62,39 +61,28 @@ class Turns:
     def give_back(self, person: str, rest: float = 0.0) -> None:
         """End one turn. For `rest` seconds more this person has one less, while others may have it at once."""
         one_less(self._taken, person)
-        self._take_from_share(person)
+        if self._share is not None:
+            self._take_from(self._share, person)
         if rest:
             self._resting[person] += 1
             asyncio.get_running_loop().call_later(rest, self._rested, person)
         self._go_on(person)
-
-    def stand_still(self, person: str) -> None:
-        """One turn that is taken waits from now on for what costs nothing, until `move_on`."""
-        self._still[person] += 1
-        self._take_from_share(person)
-
-    def move_on(self, person: str) -> None:
-        one_less(self._still, person)
-        self._take_from_share(person)
 
     def _begin(self, person: str) -> None:
         self._taken[person] += 1
         if self._share is not None:
             self._since.setdefault(person, time.monotonic())
 
-    def _take_from_share(self, person: str) -> None:
-        """What passed while at least one turn was this person's, and moved, is theirs, whatever it was spent on.
+    def _take_from(self, share: Share, person: str) -> None:
+        """What passed while at least one turn was this person's is theirs, whatever it was spent on.
 
         Where others keep the process busy too, it passes as quickly, and that person gives way the more.
         """
-        if self._share is None:
-            return
         now = time.monotonic()
-        if (since := self._since.pop(person, None)) is not None:
-            self._share.take(person, now - since)
-        if self._taken[person] > self._still[person]:
+        share.take(person, now - self._since.pop(person))
+        if person in self._taken:
             self._since[person] = now
-        self._pause(person, self._share)
+        self._pause(person, share)
 
     def _pause(self, person: str, share: Share) -> None:
         """Let this person have no more turns until they have waited for those that they had."""

@@ -169,31 +169,6 @@ async def test_who_goes_away_while_their_share_is_used_up_leaves_their_turn_to_w
     assert line.order == "aa"
 
 
-async def test_waiting_that_costs_nothing_is_taken_from_nobodys_share() -> None:
-    turns = Turns(at_once=5, each=5, share=Share(lambda person: True, part=0.25, ahead=0.0))
-    await turns.take("a")
-    await turns.take("a")
-    turns.stand_still("a")
-    turns.stand_still("a")
-    await asyncio.sleep(0.1)
-    turns.move_on("a")
-    turns.give_back("a")
-    turns.move_on("a")
-    turns.give_back("a")
-    async with asyncio.timeout(0.05):
-        await turns.take("a")
-
-
-async def test_who_works_beside_what_they_wait_for_is_told_to_wait_as_ever() -> None:
-    turns = Turns(at_once=5, each=5, share=Share(lambda person: True, part=0.25, ahead=0.0))
-    await turns.take("a")
-    await turns.take("a")
-    turns.stand_still("a")
-    await asyncio.sleep(0.1)
-    turns.give_back("a")
-    assert not turns.may_have_more("a")
-
-
 # --- Requests ---
 
 

@@ -5,7 +5,7 @@ is over, whether it was sent, broke off, or never came about.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from typing import Any
 
 HELD = "directdrivex.held"
@@ -31,9 +31,3 @@ def end_turn(scope: Mapping[str, Any], rest: float = 0.0) -> None:
     give_back: Callable[[float], None] | None = scope.get(TURN)
     if give_back is not None:
         give_back(rest)
-
-
-def standing_still(scope: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """What the request waits for in here costs nothing, and is not taken from its sender's share of time."""
-    turn = scope.get(TURN)
-    return nullcontext() if turn is None else turn.standing_still()

@@ -116,15 +116,3 @@ async def test_nothing_is_kept_of_what_nobody_asks_for_any_longer() -> None:
             await asyncio.sleep(0.01)
     assert not polled._running
     assert not polled._next
-
-
-async def test_an_answer_that_must_wait_for_the_one_before_says_when_it_is_begun() -> None:
-    source = Source()
-    polled = Polled(source.read)
-    first = await asked(polled)
-    second = asyncio.create_task(polled.begun("a"))
-    await asyncio.sleep(0)
-    assert source.runs == 1
-    assert not second.done()
-    source.may_end.set()
-    assert await (await second) == await first == ("a", 0)

@@ -14,7 +14,7 @@ from devtools.client import Client, PatternSource
 from devtools.rude import HONEST_ADDRESS, RUDE, company
 
 BESIDE = "an honest upload beside a hostile client"
-SIZE = 128 * MIB
+SIZE = 512 * MIB  # so long that it is their share that counts, and not what they had ahead
 # Those of every installation but one on a developer's machine.
 RATES = {"RATE_INITIATE_PER_MINUTE": "600", "RATE_CONNECT_PER_MINUTE": "600", "RATE_REQUESTS_PER_MINUTE": "6000"}
 SETTLE_SECONDS = 2.0

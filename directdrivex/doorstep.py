@@ -1,8 +1,8 @@
 """New connections, before anything is read from them: who opens too many while others upload waits there.
 
 A connection costs time before anybody knows what it is for, and one whose client has left already costs nearly as much
-as any other. So each address has a share of that time as well, which the addresses of trusted proxies need not keep to:
-behind one is everybody. Needs no Django.
+as any other. So that time is taken from its person's share as well. Trusted proxies come in at once: behind one is
+everybody. Needs no Django.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import structlog
 from quotas.rules import IPNetwork, address_person, is_in
 from uploads.time_shares import Share
 
-CONNECTION_SECONDS = 0.0025  # about what one takes with its request and an answer that says no; 40 of them are ahead
+CONNECTION_SECONDS = 0.0025  # about what one takes with its request and an answer that says no; 80 of them are ahead
 LONGEST_SECONDS = 5.0  # five hundred connections of one address wait; one more is closed
 MOST_WAITING = 1000  # of all addresses together: each is a descriptor
 OUT_OF_MEANS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -23,9 +23,9 @@ from django.utils import translation
 from directdrivex.databases.sqlite3.log import kept_log
 from directdrivex.doorstep import Acceptor, Doorstep
 from directdrivex.reading import MeasuredHTTP, Readers
+from directdrivex.turns import beside_uploads
 from directdrivex.uvicorn_socket import PatientWebSocket
 from uploads.intake import registry
-from uploads.time_shares import Share
 
 GRACEFUL_SECONDS = 15  # for downloads and requests that still run at shutdown, after the uploads were let go
 PING_SECONDS = 20.0
@@ -142,7 +142,7 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
     # uvicorn takes the signals while it serves, and hands each to these when all is shut down.
     signal.signal(signal.SIGTERM, stopped)
     signal.signal(signal.SIGINT, stopped)
-    UvicornServer(config, Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES), ready).run([listener])
+    UvicornServer(config, Doorstep(beside_uploads(), settings.TRUSTED_PROXIES), ready).run([listener])
 
 
 def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -159,7 +159,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         endpoints=[f"fd:fileno={listener.fileno()}"],
         most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         drain=drain_and_close,
-        doorstep=Doorstep(Share(registry.others_move), settings.TRUSTED_PROXIES),
+        doorstep=Doorstep(beside_uploads(), settings.TRUSTED_PROXIES),
         ping_timeout=0,
         websocket_timeout=-1,
         websocket_handshake_timeout=HANDSHAKE_SECONDS,

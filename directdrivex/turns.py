@@ -8,6 +8,7 @@ few fit into memory, and a thousand that never come to their end do not. Needs n
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any
 
 from quotas.rules import address_person
@@ -25,9 +26,15 @@ MOST_REQUESTS_WAITING = MOST_HANDSHAKES_WAITING = 2048  # of one person: as many
 APART, FOLDER_APART = ("/healthz", "/readyz", "/metrics"), "/static/"
 
 
+@cache
+def beside_uploads() -> Share:
+    """What a person has of this process while others upload: for connections, handshakes and requests together."""
+    return Share(others_move)
+
+
 def in_company() -> Turns:
     """Turns of which each person has no more than their share while somebody else uploads."""
-    return Turns(AT_ONCE, EACH, Share(others_move))
+    return Turns(AT_ONCE, EACH, beside_uploads())
 
 
 def person_of(scope: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 PART = 0.25
-AHEAD_SECONDS = 0.1
+AHEAD_SECONDS = 0.2
 MOST_AT_ONCE_SECONDS = 0.1  # so that nothing alone makes its person wait
 FORGOTTEN_AT_ONCE = 2
 

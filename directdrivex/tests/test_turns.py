@@ -387,17 +387,15 @@ async def test_so_many_requests_of_one_person_wait_and_one_more_is_refused() -> 
     assert inner.bodies == [b"waits", b"another", b"waits", b"waits"]
 
 
-async def test_beside_an_upload_who_floods_what_is_apart_waits_and_the_next_who_asks_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_beside_an_upload_who_floods_what_is_apart_waits_and_the_next_who_asks_does_not() -> None:
     async def works(scope: Any, receive: Any, send: Any) -> None:
         answered.append(scope["client"][0])
         await asyncio.sleep(0.09)
         await send({"type": "http.response.start"})
 
-    monkeypatch.setattr("directdrivex.turns.others_move", lambda person: True)
     answered: list[str] = []
     outer = in_turn(works, Turns(at_once=9, each=9))
+    outer.turns_apart = Turns(9, 9, Share(lambda person: True))
     for _ in range(4):
         flood = await Request("192.0.2.1", "/healthz").ask(outer)
         assert flood.task is not None

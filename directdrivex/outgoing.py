@@ -17,6 +17,7 @@ from uploads.delivery.lasting import HELD, READER
 from uploads.delivery.pace import Pace
 from uploads.delivery.reader import Reader
 from uploads.errors import UploadError
+from uploads.intake import registry
 from uploads.storage.base import StorageError
 
 Message = Mapping[str, Any]
@@ -25,9 +26,18 @@ Send = Callable[[Message], Awaitable[None]]
 
 # Who takes less than a block (1 MiB at most) in this time is left. Paused that long, a client goes on with `Range`.
 STUCK_SECONDS = 300.0
+# A block of a download is as much as the system gives of an upload in some rounds of the loop.
+ROUNDS_BESIDE_UPLOADS = 3
+NOBODY = ""
 
 log = structlog.get_logger(__name__)
-pace = Pace()
+
+
+def _rounds() -> int:
+    return ROUNDS_BESIDE_UPLOADS if registry.others_move(NOBODY) else 1
+
+
+pace = Pace(_rounds)
 
 
 class BrokenOffError(Exception):

@@ -15,7 +15,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from directdrivex.deadlines import PatientHTTP
 from uploads.time_shares import Share
 
-PART = 0.5
 PIECE_BYTES = 8 * 1024  # read in one go: some 10 ms at the worst
 LEAST_WAIT_SECONDS = 0.001  # a loop's clock may know no less
 
@@ -24,9 +23,8 @@ class Readers:
     """Has the connections of each person read one after the other where their share is used up."""
 
     def __init__(self, share: Share | None = None) -> None:
-        # Also where nobody uploads: whoever would, could not even begin. A program that asks for one thing after the
-        # other as fast as it can is read for a quarter of the time, and must not be slowed down.
-        self._share = Share(lambda person: True, part=PART) if share is None else share
+        # Also where nobody uploads: whoever would, could not even begin.
+        self._share = Share(lambda person: True) if share is None else share
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
 
     def may_read(self, person: str) -> bool:

@@ -21,8 +21,7 @@ from directdrivex.turns import HandshakesInTurn, InTurn, in_company  # noqa: E40
 from monitoring.routing import websocket_urlpatterns as monitoring_sockets  # noqa: E402
 from uploads.errors import RateLimited  # noqa: E402
 from uploads.routing import websocket_urlpatterns as upload_sockets  # noqa: E402
-
-RETRY_SECONDS = 10
+from uploads.waiting import RETRY_SECONDS  # noqa: E402
 
 
 async def _refuse_handshake(scope: Any, receive: Any, send: Any) -> None:

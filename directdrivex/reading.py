@@ -1,7 +1,8 @@
 """Requests that are read no longer than their senders' share of the time lasts.
 
 A body in chunks of one byte takes a third of a second of the event loop for each quarter of a MiB, and is worked on by
-nobody yet: no turn of a request (`turns.py`) has begun. Who sends what everybody sends never comes near their share.
+nobody yet: no turn of a request (`turns.py`) has begun. No person comes near their share; a program that asks as fast
+as it can, one thing after the other, may.
 """
 
 import asyncio

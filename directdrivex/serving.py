@@ -132,7 +132,6 @@ def serve_uvicorn(listener: socket.socket, ready: Callable[[], None]) -> None:
         access_log=False,
         log_config=None,
         lifespan="off",
-        backlog=BACKLOG,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
 

@@ -14,6 +14,7 @@ from devtools.server_process import ServerProcess
 
 MIB = 1024 * 1024
 SOCKET = "/ws_api/upload_parallel/x"
+QUOTA_INFO = b"GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 pytestmark = pytest.mark.every_server
 
 
@@ -36,6 +37,15 @@ async def flood(server: ServerProcess, first: bytes, block: bytes, total: int) -
         pass  # refused, or held back: either will do
     finally:
         writer.transport.abort()
+
+
+async def status_of(server: ServerProcess, asked: bytes) -> bytes:
+    """The status that is answered to this on a connection of its own, which is left then."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(asked)
+    status = (await reader.readline()).split()[1]
+    writer.transport.abort()
+    return status
 
 
 @pytest.mark.parametrize(
@@ -121,10 +131,7 @@ async def test_a_thousand_requests_at_once_wait_for_each_other_and_for_nobody_el
     answered: list[bytes] = []
 
     async def ask() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
-        writer.write(b"GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        answered.append((await reader.readline()).split()[1])
-        writer.transport.abort()
+        answered.append(await status_of(wire_server, QUOTA_INFO))
 
     flood = [asyncio.create_task(ask()) for _ in range(1000)]
     while not answered:
@@ -168,16 +175,13 @@ async def test_who_opens_hundreds_of_connections_beside_an_upload_waits_is_answe
     wire_server: ServerProcess, what: str
 ) -> None:
     asked = {
-        "requests": b"GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+        "requests": QUOTA_INFO,
         "handshakes": request_of(SOCKET, wire_server.port),
     }[what]
     answered: list[bytes] = []
 
     async def ask() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
-        writer.write(asked)
-        answered.append((await reader.readline()).split()[1])
-        writer.transport.abort()
+        answered.append(await status_of(wire_server, asked))
 
     async with somebody_uploads(wire_server), Client(wire_server.url, address="127.0.0.3") as other:
         flood = [asyncio.create_task(ask()) for _ in range(200)]
@@ -199,10 +203,7 @@ async def test_bodies_in_chunks_of_one_byte_are_read_beside_what_everybody_else_
     answered: list[bytes] = []
 
     async def ask() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire_server.port)
-        writer.write(body)
-        answered.append((await reader.readline()).split()[1])
-        writer.transport.abort()
+        answered.append(await status_of(wire_server, body))
 
     async with Client(wire_server.url, address=HONEST_ADDRESS) as honest:
         flood = [asyncio.create_task(ask()) for _ in range(8)]

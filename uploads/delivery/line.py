@@ -20,10 +20,9 @@ from uploads.delivery.lasting import READER, UNREAD, UNSENT, held_by, scope_of
 from uploads.delivery.reader import Reader
 from uploads.errors import RateLimited
 from uploads.turns import Turns, one_less
-from uploads.waiting import let_go
+from uploads.waiting import RETRY_SECONDS, let_go
 
 PATIENCE_SECONDS = 15.0
-RETRY_SECONDS = 10
 LOOK_SECONDS = 1.0
 BUSY = _("Too many downloads run at the moment. Please try again in a moment.")
 

@@ -148,6 +148,7 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
     # Importing it installs Twisted's reactor for good.
     from daphne.server import twisted_loop
+    from twisted.internet import reactor
 
     from directdrivex.asgi import application
     from directdrivex.daphne_server import DaphneServer
@@ -155,7 +156,8 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
     twisted_loop.call_soon(join_fleet)  # `ready` is called before it runs
     DaphneServer(
         application,
-        endpoints=[f"fd:fileno={listener.fileno()}"],
+        # Twisted closes this number itself: whoever closed it again would close what has it by then.
+        endpoints=[f"fd:fileno={listener.detach()}"],
         most_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         drain=drain_and_close,
         doorstep=Doorstep(beside_uploads(), settings.TRUSTED_PROXIES),
@@ -169,7 +171,8 @@ def serve_daphne(listener: socket.socket, ready: Callable[[], None]) -> None:
         application_close_timeout=600,
         server_name="",
         verbosity=0,
-        ready_callable=ready,
+        # It listens before it heeds signals.
+        ready_callable=lambda: reactor.callWhenRunning(ready),
     ).run()
 
 

@@ -101,6 +101,39 @@ def test_the_program_says_its_address_and_ends_cleanly_when_asked(
     assert "Traceback" not in server.text()
 
 
+ASKED_TO_END_AT_ONCE = """
+import fcntl, os, signal, socket, django
+django.setup()
+from directdrivex import serving
+
+NUMBER = 500  # taken by nobody who takes the first that is free
+listener = socket.socket(fileno=fcntl.fcntl(serving.listen("127.0.0.1", 0).detach(), fcntl.F_DUPFD, NUMBER))
+opened = []
+
+def ready():
+    opened.append(fcntl.fcntl(0, fcntl.F_DUPFD, NUMBER))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+serving.serve(listener, ready)
+os.fstat(opened[0])  # raises where somebody else closed it
+"""
+
+
+@BOTH_SERVERS
+def test_a_program_asked_to_end_as_soon_as_it_serves_ends_cleanly_and_closes_nothing_twice(
+    tmp_path: Path, program: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED_TO_END_AT_ONCE],
+        cwd=ROOT,
+        env=program_environment({"SERVER": program, "DATA_DIR": str(tmp_path)}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @BOTH_SERVERS
 def test_a_port_that_is_taken_is_told_in_one_sentence(server: ServerProcess, tmp_path: Path, program: str) -> None:
     done = manage("serve", SERVER=program, PORT=str(server.port), DATA_DIR=str(tmp_path))

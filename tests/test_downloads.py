@@ -110,6 +110,11 @@ async def rest_of(client: Client, upload: Upload, start: int) -> bytes:
         return await answer.read()
 
 
+async def is_refused(client: Client, upload: Upload) -> bool:
+    async with client.http.get(upload.answer["download_url"], headers={"Range": "bytes=0-0"}) as answer:
+        return answer.status == 429
+
+
 # --- The disk, and what lies on it ---
 
 
@@ -232,4 +237,7 @@ async def test_where_too_many_wait_already_a_download_is_told_when_to_come_back(
             assert head.status == 200, "what has no body needs no turn"
         for task in waiting:
             task.cancel()
+    async with asyncio.timeout(20):
+        while await is_refused(client, upload):  # until the server has seen that they are gone
+            await asyncio.sleep(0.05)
     assert await rest_of(client, upload, SIZE - 1) == SOURCE.read(SIZE - 1, SIZE)

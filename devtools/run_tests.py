@@ -1,6 +1,6 @@
 """`make test`: every test there is, each group in a process of its own; what is missing is named at the end.
 
-Most tests wait for something to happen in another process, so that five groups run side by side, and the next begins
+Most tests wait for something to happen in another process, so that four groups run side by side, and the next begins
 when one is over. What the first says is shown as it comes, what the others say at the end; each closes with its slowest
 tests, since the whole must stay below 15 minutes. PYTEST_ADDOPTS is passed on, as always with pytest.
 """
@@ -30,7 +30,7 @@ class Group:
     needs: tuple[str, ...] = ()
 
 
-SIDE_BY_SIDE = 5
+SIDE_BY_SIDE = 4
 MANY_SERVERS = ["tests/bad_input", "tests/workers", "tests/emulator", "tests/deploy"]
 HARDSHIP = [
     *("tests/test_commands.py", "tests/test_floods.py", "tests/test_load.py", "tests/test_rude_company.py"),

@@ -192,6 +192,7 @@ def spare_the_collector() -> None:
     """Take what is loaded by now out of the garbage collector's rounds: a full one stopped everybody for 0.2 s."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def use_all_descriptors() -> None:
@@ -212,6 +213,7 @@ def load_what_faults_need() -> None:
 
 def serve(listener: socket.socket, ready: Callable[[], None]) -> None:
     """Run the server that `SERVER` names on this socket."""
+    gc.disable()  # until all is loaded, as manage.py has it
     keep_heap()
     use_all_descriptors()
     load_what_faults_need()

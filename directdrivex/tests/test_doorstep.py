@@ -37,7 +37,7 @@ def test_a_browser_and_a_few_more_behind_one_address_come_in_at_once() -> None:
 
 
 def test_each_connection_of_a_flood_waits_longer_than_the_one_before_and_others_do_not() -> None:
-    doorstep = Doorstep(Share(always), [])
+    doorstep = Doorstep(Share(always, clock=lambda: 0.0), [])
     told = [wait or 0.0 for wait in waits(doorstep, HERE, 200)]
     assert told == sorted(told)
     assert 0 < told[100] < told[150] < told[199] < LONGEST_SECONDS

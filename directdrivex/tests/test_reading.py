@@ -78,11 +78,11 @@ async def test_a_request_of_many_pieces_comes_in_whole(share: Any) -> None:
 
 async def test_who_used_their_share_up_is_read_later_and_others_at_once() -> None:
     async with served(stingy()) as port:
-        flood = asyncio.create_task(ask(port, in_chunks_of_one_byte(PIECE_BYTES // 2)))
+        flood = asyncio.create_task(ask(port, in_chunks_of_one_byte(PIECE_BYTES)))
         await asyncio.sleep(0.05)
         assert await ask(port, at_once(1), THERE) == b"1"
         assert not flood.done()
-        assert await flood == str(PIECE_BYTES // 2).encode()
+        assert await flood == str(PIECE_BYTES).encode()
 
 
 async def test_all_connections_of_a_person_keep_to_one_share_and_all_are_read_in_the_end() -> None:

@@ -148,7 +148,7 @@ def test_whoever_is_even_again_is_forgotten() -> None:
 async def test_who_used_their_share_up_gets_their_next_turn_later_and_others_get_theirs_at_once() -> None:
     line = Line(Turns(at_once=5, each=2, share=Share(lambda person: person == "a", part=0.25, ahead=0.0)))
     await line.want("aa")
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)  # for which they wait four times as long
     await line.give_back("aa")
     await line.want("aaabb")
     assert line.order == "aabb"

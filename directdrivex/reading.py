@@ -96,9 +96,9 @@ class Pieces:
             piece = bytes(self._left[:PIECE_BYTES])
             del self._left[:PIECE_BYTES]
             # Of the processor: on a machine with much else to do, what passes meanwhile is nobody's share.
-            began = time.thread_time()
+            began = time.perf_counter()
             self._read(piece)
-            self._readers.have_read(self._person, time.thread_time() - began)
+            self._readers.have_read(self._person, time.perf_counter() - began)
         if was_held:
             self._let_go()
 

@@ -14,6 +14,7 @@ django.setup(set_prefix=False)
 from django.conf import settings  # noqa: E402 - these need the apps to be loaded
 
 from directdrivex.bodies import BodyLimit  # noqa: E402
+from directdrivex.cookies import HarmlessCookies  # noqa: E402
 from directdrivex.outgoing import Handler  # noqa: E402
 from directdrivex.proxies import ForwardedHeaders  # noqa: E402
 from directdrivex.refusing import refuse  # noqa: E402
@@ -40,16 +41,18 @@ django_application = Handler()
 # Channels routes to ASGI applications by Django's `re_path`, whose types know views only.
 no_such_socket: Any = _refuse_handshake
 
-application = ForwardedHeaders(
-    ProtocolTypeRouter(
-        {
-            "http": BodyLimit(
-                InTurn(django_application, in_company(), _refuse_request), settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            ),
-            "websocket": HandshakesInTurn(
-                URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]), in_company()
-            ),
-        }
-    ),
-    settings.TRUSTED_PROXIES,
+application = HarmlessCookies(
+    ForwardedHeaders(
+        ProtocolTypeRouter(
+            {
+                "http": BodyLimit(
+                    InTurn(django_application, in_company(), _refuse_request), settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+                ),
+                "websocket": HandshakesInTurn(
+                    URLRouter([*upload_sockets, *monitoring_sockets, re_path(r"", no_such_socket)]), in_company()
+                ),
+            }
+        ),
+        settings.TRUSTED_PROXIES,
+    )
 )

@@ -1,10 +1,11 @@
-"""Forwarded headers are believed from named proxies alone; request bodies end before they hurt."""
+"""Forwarded headers are believed from named proxies alone; cookies and bodies end before they hurt."""
 
 import ipaddress
 from typing import Any
 
 import pytest
 
+from directdrivex.cookies import MOST_BACKSLASHES, HarmlessCookies
 from directdrivex.proxies import ForwardedHeaders
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
@@ -68,3 +69,28 @@ async def test_a_header_that_is_no_address_ends_the_chain_at_the_proxy() -> None
 async def test_several_headers_are_one_list() -> None:
     headers = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-for", b"10.0.0.3")]
     assert (await seen("10.0.0.1", headers))["client"][0] == "203.0.113.9"
+
+
+# --- cookies ---
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("cookies", "kept"),
+    [
+        ([b"sessionid=x", b'a="' + b"\\" * MOST_BACKSLASHES + b'"'], True),
+        ([b"sessionid=x", b'a="' + b"\\" * (MOST_BACKSLASHES + 1) + b'"'], False),
+        ([b"a=" + b"\\" * MOST_BACKSLASHES, b"b=\\"], False),
+    ],
+)
+async def test_cookies_that_take_long_to_read_are_as_if_not_sent(kind: str, cookies: list[bytes], kept: bool) -> None:
+    scopes = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+
+    others = [(b"host", b"inner"), (b"x-other", b"\\" * 1000)]
+    headers = [*others, *((b"cookie", cookie) for cookie in cookies)]
+    await HarmlessCookies(application)({"type": kind, "headers": headers}, None, None)
+    assert scopes[0]["headers"] == (headers if kept else others)
+    assert scopes[0]["type"] == kind

@@ -91,6 +91,7 @@ HARMLESS: dict[str, Cells] = {
         'csrftoken="\\000"',
         "csrftoken=" + "x" * 5000,
         "django_language=xx",
+        'django_language="' + "\\" * 8000 + '"',
         'django_language="\\000"',
         "django_language=" + "en-" * 2000,
         "messages=x",

@@ -197,6 +197,7 @@ AGREED: dict[str, Callable[[str], str]] = {
     "with extensions": lambda path: handshake(path, "Sec-WebSocket-Extensions: permessage-deflate; x=y, nonsense"),
     "with protocols": lambda path: handshake(path, "Sec-WebSocket-Protocol: a, b, c"),
     "with odd cookies": lambda path: handshake(path, 'Cookie: sessionid="\\000"; django_language="\\000"; =; a'),
+    "with cookies that take long": lambda path: handshake(path, 'Cookie: sessionid="' + "\\" * 8000 + '"'),
     "with odd languages": lambda path: handshake(path, "Accept-Language: " + "en," * 1000),
     "with a token in a header": lambda path: handshake(path, "Authorization: Bearer x"),
     "with forwarded headers": lambda path: handshake(path, "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil"),

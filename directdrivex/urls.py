@@ -19,6 +19,7 @@ def no_such_call(request: HttpRequest) -> NoReturn:
     raise Http404
 
 
+handler404 = "uploads.problems.not_found"
 handler500 = "uploads.problems.server_error"
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -1,5 +1,6 @@
 """Errors as HTTP answers: problem documents (RFC 9457), for every error under `/api`, whoever raised it."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -105,6 +106,12 @@ FALLBACKS: dict[int, Callable[[], UploadError]] = {
     405: MethodNotAllowed,
     413: BodyTooLarge,
 }
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Django's answer, but that the body is left alone: of a form with too many fields Django's own makes a 500."""
+    answer: HttpResponseBase = inspect.unwrap(defaults.page_not_found)(request, exception)
+    return answer
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

@@ -251,3 +251,10 @@ def test_the_catalogue_of_the_scripts_is_asked_for_each_time(client: Client) -> 
 )
 def test_a_content_type_has_words(content_type: str, words: str) -> None:
     assert kind_in_words(content_type) == words
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/nothing"])
+def test_a_form_of_too_many_fields_sent_to_nowhere_is_sent_to_nowhere(path: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.cookies["csrftoken"] = "x" * 32
+    assert client.post(path, {f"field {number}": "" for number in range(1001)}).status_code == 404

@@ -1,16 +1,14 @@
-"""Middlewares of others, without a thread where they wait for nobody.
+"""Middlewares of Django's, without a thread where they wait for nobody.
 
-Django gives both halves of each of its own to a thread, since one might ask the database: sixteen times there and back
-with every request, which takes longer than all the rest of most. But none of them asks where no session comes along
-and none is begun.
+Django gives both halves of each to a thread, since one might ask the database: sixteen times there and back with every
+request, which takes longer than all the rest of most. But none of them asks where no session is begun and nothing is
+told to a person.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import csp.middleware
-import structlog
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import middleware as auth
@@ -19,12 +17,8 @@ from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware import clickjacking, common, csrf, locale, security
 from django.utils.deprecation import MiddlewareMixin
-from django_structlog import middlewares as log_of_requests
-from django_structlog.app_settings import app_settings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")  # those of RFC 9110, 9.2.1: they need no token
-
-log = structlog.get_logger(__name__)
 
 
 async def _called(half: Callable[..., Any], *arguments: Any, waits: bool) -> Any:
@@ -90,18 +84,3 @@ class MessageMiddleware(InTheLoop, messages.MessageMiddleware):
 
 class XFrameOptionsMiddleware(InTheLoop, clickjacking.XFrameOptionsMiddleware):
     pass
-
-
-class RequestMiddleware(log_of_requests.RequestMiddleware):
-    """Names who is signed in, with what the log says of a request."""
-
-    async def __acall__(self, request: HttpRequest) -> Any:
-        comes_along = settings.SESSION_COOKIE_NAME in request.COOKIES
-        await _called(self.prepare, request, waits=comes_along)
-        try:
-            response = await cast("Awaitable[Any]", self.get_response(request))
-        except asyncio.CancelledError:
-            log.log(app_settings.REQUEST_CANCELLED_LOG_LEVEL, "request_cancelled")
-            raise
-        await _called(self.handle_response, request, response, waits=comes_along or request.session.modified)
-        return response

@@ -163,13 +163,14 @@ MIDDLEWARE = [
     "directdrivex.middleware.AuthenticationMiddleware",
     "directdrivex.middleware.MessageMiddleware",
     "directdrivex.middleware.XFrameOptionsMiddleware",
-    "directdrivex.middleware.RequestMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",  # it writes: a log may have to be waited for
     "uploads.gate.doors_middleware",  # behind what knows language and session, before everything that answers
     "uploads.people.visitor_middleware",
     "axes.middleware.AxesMiddleware",
 ]
 
-# They look for Django's own middlewares by name, and would not find those that are made of them.
+# They look for Django's own middlewares by name, and would not find those that are made of them. For the same reason
+# those say nothing that look at what these are told to do: SECURE_…, X_FRAME_OPTIONS, CSRF_COOKIE_SECURE.
 SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
 
 ROOT_URLCONF = "directdrivex.urls"

@@ -8,7 +8,6 @@ import pytest
 from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, AsyncRequestFactory
 from django.utils.deprecation import MiddlewareMixin
@@ -66,24 +65,26 @@ def test_no_middleware_of_django_gives_its_halves_to_threads() -> None:
     assert all(issubclass(one, InTheLoop) for one in of_django)
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
-async def test_a_request_without_a_session_needs_no_thread(halves_in_threads: list[str], method: str) -> None:
+async def test_a_request_without_a_session_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(self: Any, *arguments: Any, **named: Any) -> Any:
+        pytest.fail(f"{self.func} was given to a thread")
+
     async def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(str(request.user))
 
-    response = await behind_all(view)(getattr(AsyncRequestFactory(), method)("/"))
+    monkeypatch.setattr(SyncToAsync, "__call__", refused)
+    response = await behind_all(view)(AsyncRequestFactory().get("/"))
     assert response.content == b"AnonymousUser"
     assert response["X-Frame-Options"] == "DENY"
     assert "default-src" in response["Content-Security-Policy"]
     assert response["X-Content-Type-Options"] == "nosniff"
-    assert halves_in_threads == []
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("does", "in_threads"),
     [
-        (begin_session, ["RequestMiddleware", "SessionMiddleware"]),
+        (begin_session, ["SessionMiddleware"]),
         (tell, ["MessageMiddleware"]),
         (nothing, []),
     ],
@@ -100,18 +101,29 @@ async def test_what_is_kept_for_a_person_is_written_from_a_thread(
     assert (settings.SESSION_COOKIE_NAME in response.cookies) == ("SessionMiddleware" in in_threads)
 
 
+FORM, CALL = "/admin/login/", "/api/v1/upload/initiate"
+
+
 @pytest.mark.django_db(transaction=True)
-async def test_whose_session_comes_along_is_asked_from_a_thread(halves_in_threads: list[str]) -> None:
-    user = await User.objects.acreate(username="ravi")
-    client = AsyncClient()
-    await client.aforce_login(user)
-    halves_in_threads.clear()
+@pytest.mark.parametrize(
+    ("method", "path", "status", "in_threads"),
+    [
+        ("get", FORM, 200, False),
+        ("post", FORM, 403, True),
+        ("post", CALL, 422, False),
+    ],
+)
+async def test_only_a_form_is_searched_for_its_token_and_from_a_thread(
+    halves_in_threads: list[str], method: str, path: str, status: int, in_threads: bool
+) -> None:
+    client = AsyncClient(enforce_csrf_checks=True)
+    assert (await getattr(client, method)(path)).status_code == status
+    assert ("CsrfViewMiddleware" in halves_in_threads) == in_threads
 
-    async def view(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(str((await request.auser()).username))
 
-    request = AsyncRequestFactory().get("/")
-    request.COOKIES = {name: morsel.value for name, morsel in client.cookies.items()}
-    response = await behind_all(view)(request)
-    assert response.content == b"ravi"
-    assert halves_in_threads == ["RequestMiddleware", "RequestMiddleware"]
+@pytest.mark.django_db(transaction=True)
+async def test_a_form_with_its_token_is_let_through() -> None:
+    client = AsyncClient(enforce_csrf_checks=True)
+    await client.get(FORM)
+    answer = await client.post(FORM, {"csrfmiddlewaretoken": client.cookies["csrftoken"].value})
+    assert answer.status_code == 200, "the form again, with what is missing in it"

@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware import clickjacking, common, csrf, locale, security
 from django.utils.deprecation import MiddlewareMixin
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")  # those of RFC 9110, 9.2.1: they need no token
+from uploads.people import SAFE_METHODS
 
 
 async def _called(half: Callable[..., Any], *arguments: Any, waits: bool) -> Any:
@@ -27,19 +27,18 @@ async def _called(half: Callable[..., Any], *arguments: Any, waits: bool) -> Any
 
 
 class InTheLoop(MiddlewareMixin):
-    """A middleware of Django's whose halves run in the event loop, the second only where it `asks_nobody_after`."""
+    """A middleware whose halves run in the event loop; the second goes to a thread where it `waits_after`."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.process_request(request) if hasattr(self, "process_request") else None
         if response is None:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
         if hasattr(self, "process_response"):
-            waits = not self.asks_nobody_after(request)
-            response = await _called(self.process_response, request, response, waits=waits)
+            response = await _called(self.process_response, request, response, waits=self.waits_after(request))
         return response
 
-    def asks_nobody_after(self, request: HttpRequest) -> bool:
-        return True
+    def waits_after(self, request: HttpRequest) -> bool:
+        return False
 
 
 class SecurityMiddleware(InTheLoop, security.SecurityMiddleware):
@@ -51,8 +50,8 @@ class CSPMiddleware(InTheLoop, csp.middleware.CSPMiddleware):
 
 
 class SessionMiddleware(InTheLoop, sessions.SessionMiddleware):
-    def asks_nobody_after(self, request: HttpRequest) -> bool:
-        return not (request.session.modified or settings.SESSION_SAVE_EVERY_REQUEST)
+    def waits_after(self, request: HttpRequest) -> bool:
+        return bool(request.session.modified or settings.SESSION_SAVE_EVERY_REQUEST)
 
 
 class LocaleMiddleware(InTheLoop, locale.LocaleMiddleware):
@@ -77,9 +76,9 @@ class AuthenticationMiddleware(InTheLoop, auth.AuthenticationMiddleware):
 
 
 class MessageMiddleware(InTheLoop, messages.MessageMiddleware):
-    def asks_nobody_after(self, request: HttpRequest) -> bool:
+    def waits_after(self, request: HttpRequest) -> bool:
         told = getattr(request, "_messages", None)  # they may lie in the session
-        return told is None or not (told.used or told.added_new)
+        return told is not None and (told.used or told.added_new)
 
 
 class XFrameOptionsMiddleware(InTheLoop, clickjacking.XFrameOptionsMiddleware):

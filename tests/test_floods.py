@@ -13,7 +13,7 @@ from devtools.rude import HONEST_ADDRESS
 from devtools.server_process import ServerProcess
 
 MIB = 1024 * 1024
-FLOOD = 300  # connections of one address: more than may come ahead of their share, fewer than are closed
+FLOOD = 400  # connections of one address: more than may come ahead of their share, fewer than are closed
 SOCKET = "/ws_api/upload_parallel/x"
 QUOTA_INFO = b"GET /api/v1/upload/quota-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 pytestmark = pytest.mark.every_server
@@ -191,7 +191,7 @@ async def test_who_opens_hundreds_of_connections_beside_an_upload_waits_is_answe
                 await asyncio.sleep(0.01)
             # Nothing that is written: a slow disk delays that, and does not delay the flood.
             assert await other.call("GET", "upload/quota-info")
-            assert len(answered) < FLOOD, "somebody else was not behind all of them"
+            assert len(answered) < FLOOD * 3 // 4, "somebody else was not behind all of them"
             await asyncio.gather(*flood)
     assert answered == [{"requests": b"200", "handshakes": b"101"}[what]] * FLOOD
 
